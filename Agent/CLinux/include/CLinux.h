@@ -1,0 +1,3 @@
+#ifndef RDO_CLINUX_H
+#define RDO_CLINUX_H
+#endif

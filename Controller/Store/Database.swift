@@ -1,0 +1,142 @@
+import Basics
+package import GRDB
+import Protocol
+
+/// The controller's embedded database: one SQLite file in WAL mode, used from one thread.
+///
+/// Transactions are synchronous closures, so that none is ever open across an `await`. GRDB's synchronous
+/// calls are used on this actor's own executor; GRDB's schedulers never run our code, which lets simulation
+/// put its executor in place of the thread.
+package actor Database {
+    private let queue: DatabaseQueue
+    private let executor: any SerialExecutor
+    private let feed: ChangeFeed
+
+    package nonisolated var unownedExecutor: UnownedSerialExecutor {
+        executor.asUnownedSerialExecutor()
+    }
+
+    /// Opens (or makes) the database and brings its schema up to date.
+    /// - Parameters:
+    ///   - path: the file; `nil` keeps everything in memory, for tests.
+    ///   - migrations: every area's migrations, in the order of the areas.
+    ///   - feed: receives what transactions recorded, after they are stored.
+    /// - Throws: `Fault` that names the file when it cannot be opened or is of a newer release.
+    package init(
+        path: String?,
+        migrations: [Migration],
+        feed: ChangeFeed,
+        executor: any SerialExecutor = OwnThread(name: "database")
+    ) throws {
+        var configuration = Configuration()
+        configuration.foreignKeysEnabled = true
+        configuration.busyMode = .timeout(5)
+        configuration.prepareDatabase { database in
+            try database.execute(sql: "PRAGMA journal_mode = WAL")
+            try database.execute(sql: "PRAGMA synchronous = FULL")
+        }
+        do {
+            if let path {
+                queue = try DatabaseQueue(path: path, configuration: configuration)
+            } else {
+                queue = try DatabaseQueue(configuration: configuration)
+            }
+            try Migration.apply(ChangeFeed.migrations + migrations, to: queue)
+        } catch let fault as Fault {
+            throw fault
+        } catch {
+            throw Fault(
+                .unavailable,
+                "cannot open the database \(path ?? "in memory"): check that the file is ours, is readable by this user and that its disk is not full",
+                cause: error)
+        }
+        self.executor = executor
+        self.feed = feed
+    }
+
+    /// Runs a transaction that only reads.
+    package func read<Value: Sendable>(
+        _ body: @Sendable (Transaction) throws -> Value
+    ) throws -> Value {
+        try mapped {
+            try queue.read { database in
+                try body(Transaction(sql: database, changes: ChangeList()))
+            }
+        }
+    }
+
+    /// Runs a transaction that may write. When it returns, everything is stored; when it throws, nothing is.
+    package func write<Value: Sendable>(
+        _ body: @Sendable (Transaction) throws -> Value
+    ) throws -> Value {
+        let changes = ChangeList()
+        let value = try mapped {
+            try queue.write { database in
+                try body(Transaction(sql: database, changes: changes))
+            }
+        }
+        feed.publish(changes.take())
+        return value
+    }
+
+    /// Copies the whole database to `path` while it is in use.
+    package func backUp(to path: String) throws {
+        try mapped {
+            let copy = try DatabaseQueue(path: path)
+            try queue.backup(to: copy)
+        }
+    }
+
+    private func mapped<Value>(_ body: () throws -> Value) throws -> Value {
+        do {
+            return try body()
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_FULL {
+            throw Fault(
+                .unavailable,
+                "cannot store the change: the disk of the controller's database is full; free space and try again",
+                cause: error)
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+            throw error
+        }
+    }
+}
+
+/// What a transaction works with: the SQL connection and the list of changes that it records.
+///
+/// Areas add their queries in extensions in their `…Store.swift` files.
+package struct Transaction {
+    /// GRDB's connection. Only `…Store.swift` files use it.
+    package let sql: GRDB.Database
+    let changes: ChangeList
+}
+
+/// One step of an area's schema.
+package struct Migration: Sendable {
+    /// `<area>-<three digits>`, for instance `baremetal-001`; never edited after a release.
+    package let name: String
+    package let sql: String
+
+    package init(name: String, sql: String) {
+        self.name = name
+        self.sql = sql
+    }
+
+    /// Applies what is missing, in order.
+    static func apply(_ migrations: [Migration], to queue: DatabaseQueue) throws {
+        var migrator = DatabaseMigrator()
+        for migration in migrations {
+            migrator.registerMigration(migration.name) { database in
+                try database.execute(sql: migration.sql)
+            }
+        }
+        let known = Set(migrations.map(\.name))
+        let foreign = try queue.read { try migrator.appliedIdentifiers($0) }.subtracting(known)
+        if let newest = foreign.max() {
+            throw Fault(
+                .unavailable,
+                "cannot use the database: it was written by a newer release (migration \(newest)); install that release or restore a backup"
+            )
+        }
+        try migrator.migrate(queue)
+    }
+}

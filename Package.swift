@@ -1,0 +1,303 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// Executables carry the Swift runtime inside, so that they run where no toolchain is installed (the
+/// ramdisk, an overcloud image, an operator's machine), while tests in the same build link it
+/// dynamically: one build serves both. The named archives are those that `FoundationEssentials` and
+/// `Foundation` need and that only a compile with `-static-stdlib` would link by itself.
+let essentials = [
+    "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization",
+    "-Xlinker", "--gc-sections",
+]
+let foundation =
+    essentials + ["-lFoundationInternationalization", "-l_FoundationICU", "-lCoreFoundation"]
+
+// MARK: - Products of other packages
+
+let argumentParser = Target.Dependency.product(
+    name: "ArgumentParser", package: "swift-argument-parser")
+let asyncHTTPClient = Target.Dependency.product(
+    name: "AsyncHTTPClient", package: "async-http-client")
+let certificates = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let configuration = Target.Dependency.product(
+    name: "Configuration", package: "swift-configuration")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
+let hummingbirdTesting = Target.Dependency.product(
+    name: "HummingbirdTesting", package: "hummingbird")
+let jwt = Target.Dependency.product(name: "JWTKit", package: "jwt-kit")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(
+    name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+// MARK: - Targets
+
+func library(
+    _ name: String,
+    _ path: String,
+    _ dependencies: [Target.Dependency],
+    exclude: [String] = [],
+    resources: [Resource] = []
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: path, exclude: exclude,
+        resources: resources, swiftSettings: settings)
+}
+
+func tests(
+    _ name: String,
+    _ dependencies: [Target.Dependency],
+    exclude: [String] = [],
+    resources: [Resource] = []
+) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude,
+        resources: resources, swiftSettings: settings)
+}
+
+func program(
+    _ name: String,
+    _ path: String,
+    _ dependencies: [Target.Dependency],
+    link: [String],
+    exclude: [String] = []
+) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: path, exclude: exclude,
+        swiftSettings: settings, linkerSettings: [.unsafeFlags(link)])
+}
+
+let package = Package(
+    name: "rdo-manager",
+    products: [
+        .executable(name: "rdo-controller", targets: ["ControllerDaemon"]),
+        .executable(name: "rdo-agent", targets: ["AgentDaemon"]),
+        .executable(name: "rdo-ramdisk", targets: ["RamdiskCommand"]),
+        .executable(name: "rdo", targets: ["CommandLine"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.0"),
+    ],
+    targets: [
+        // Protocol: what both daemons share.
+        .systemLibrary(name: "CZeroMQ", path: "Protocol/CZeroMQ", pkgConfig: "libzmq"),
+        .systemLibrary(name: "CZstd", path: "Protocol/CZstd", pkgConfig: "libzstd"),
+        library(
+            "Protocol", "Protocol/Messages", [protobuf],
+            exclude: [
+                "command.proto", "control.proto", "enrol.proto", "inventory.proto", "telemetry.proto",
+            ]),
+        library("Basics", "Protocol/Basics", ["Protocol", logging]),
+        library("Transport", "Protocol/Transport", ["Protocol", "Basics", "CZeroMQ", deque, logging]),
+
+        // Controller.
+        library("HostTools", "Controller/HostTools", ["Basics", subprocess, systemPackage]),
+        library("Store", "Controller/Store", ["Protocol", "Basics", grdb, logging, crypto]),
+        library(
+            "HTTP", "Controller/HTTP",
+            ["Protocol", "Basics", hummingbird, hummingbirdTLS, nioCore, nioPosix, nioSSL, logging]),
+        library("Power", "Controller/Power", ["Protocol", "Basics", "HostTools", logging]),
+        library("Boot", "Controller/Boot", ["Protocol", "Basics", "HTTP", "Store", hummingbird, logging]),
+        library(
+            "Identity", "Controller/Identity",
+            ["Protocol", "Basics", "Store", "HTTP", crypto, cryptoExtras, jwt, grdb, logging, hummingbird]),
+        library(
+            "Images", "Controller/Images",
+            [
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "CZstd", crypto, grdb, logging,
+                hummingbird, nioCore,
+            ]),
+        library(
+            "Agents", "Controller/Agents",
+            ["Protocol", "Basics", "Store", "Transport", "Boot", crypto, grdb, logging, lifecycle]),
+        library(
+            "Baremetal", "Controller/Baremetal",
+            [
+                "Protocol", "Basics", "Store", "HTTP", "Power", "Boot", "Identity", "Images", "Agents",
+                grdb, logging, lifecycle, hummingbird, deque,
+            ]),
+        library(
+            "Deployment", "Controller/Deployment",
+            [
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "Agents", "Baremetal", grdb, logging,
+                lifecycle, hummingbird,
+            ]),
+        library(
+            "Telemetry", "Controller/Telemetry",
+            [
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "Transport", "Agents", "Baremetal",
+                grdb, logging, lifecycle, hummingbird, deque,
+            ]),
+        library(
+            "Dashboard", "Controller/Dashboard",
+            [
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "Baremetal", "Deployment",
+                "Telemetry", crypto, mustache, logging, hummingbird,
+            ],
+            resources: [.embedInCode("Pages")]),
+        program(
+            "ControllerDaemon", "Controller/Daemon",
+            [
+                "Protocol", "Basics", "Transport", "Store", "HTTP", "Power", "Boot", "Identity",
+                "Images", "Agents", "Baremetal", "Deployment", "Telemetry", "Dashboard", "HostTools",
+                configuration, argumentParser, yams, lifecycle, logging, hummingbird, crypto,
+            ],
+            link: foundation),
+        program(
+            "CommandLine", "Controller/CommandLine",
+            [
+                "Protocol", "Basics", "HostTools", "Lab", "ImageBuilder", "Undercloud", argumentParser,
+                asyncHTTPClient, nioCore, nioSSL, yams, logging,
+            ],
+            link: foundation),
+        library(
+            "Undercloud", "Controller/Undercloud",
+            [
+                "Protocol", "Basics", "HostTools", "Transport", certificates, asn1, crypto, cryptoExtras, yams,
+                logging,
+            ]),
+
+        // Agent.
+        .target(
+            name: "CLinux", path: "Agent/CLinux",
+            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+        library("AgentSystem", "Agent/System", ["Protocol", "Basics", "CLinux", "CZstd", logging]),
+        library(
+            "AgentSteps", "Agent/Steps", ["Protocol", "Basics", "AgentSystem", "CZstd", logging]),
+        library(
+            "AgentCore", "Agent/Core",
+            ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", logging]),
+        program(
+            "AgentDaemon", "Agent/Daemon",
+            ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore", logging],
+            link: essentials),
+
+        // Ramdisk.
+        library(
+            "RamdiskBuilder", "Ramdisk/Builder", ["Basics", "HostTools", "CZstd", crypto, logging]),
+        program(
+            "RamdiskCommand", "Ramdisk/Command", ["RamdiskBuilder", "Basics", argumentParser, logging],
+            link: foundation),
+
+        // Packaging.
+        library("Lab", "packaging/Lab", ["Basics", "HostTools", yams, logging]),
+        library("ImageBuilder", "packaging/ImageBuilder", ["Basics", "HostTools", crypto, logging]),
+
+        // Tests.
+        tests("ProtocolTests", ["Protocol", "Basics", protobuf]),
+        tests("BasicsTests", ["Basics", "Protocol", logging]),
+        tests("TransportTests", ["Transport", "Protocol", "Basics", "CZeroMQ"]),
+        tests("HostToolsTests", ["HostTools", "Basics"]),
+        tests("StoreTests", ["Store", "Basics", "Protocol", grdb]),
+        tests("HTTPTests", ["HTTP", "Basics", hummingbird, hummingbirdTesting]),
+        tests("PowerTests", ["Power", "Basics", "HostTools"]),
+        tests("BootTests", ["Boot", "HTTP", "Store", "Basics", "Protocol", hummingbird, hummingbirdTesting]),
+        tests(
+            "IdentityTests",
+            ["Identity", "Store", "HTTP", "Basics", "Protocol", hummingbird, hummingbirdTesting]),
+        tests(
+            "ImagesTests",
+            [
+                "Images", "Identity", "Store", "HTTP", "Basics", "Protocol", "CZstd", hummingbird,
+                hummingbirdTesting,
+            ]),
+        tests("AgentsTests", ["Agents", "Boot", "Store", "Transport", "Basics", "Protocol"]),
+        tests(
+            "BaremetalTests",
+            [
+                "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP", "Basics",
+                "Protocol", hummingbird, hummingbirdTesting,
+            ]),
+        tests(
+            "DeploymentTests",
+            [
+                "Deployment", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Basics", "Protocol",
+                hummingbird, hummingbirdTesting,
+            ]),
+        tests(
+            "TelemetryTests",
+            [
+                "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport", "Basics",
+                "Protocol", hummingbird, hummingbirdTesting,
+            ]),
+        tests(
+            "DashboardTests",
+            [
+                "Dashboard", "Telemetry", "Deployment", "Baremetal", "Identity", "Store", "HTTP",
+                "Basics", hummingbird, hummingbirdTesting,
+            ]),
+        tests("ControllerDaemonTests", ["ControllerDaemon", "Basics", "HTTP"]),
+        tests("CommandLineTests", ["CommandLine", "Undercloud", "Basics"]),
+        tests("AgentSystemTests", ["AgentSystem", "Basics", "Protocol", "CLinux"]),
+        tests("AgentStepsTests", ["AgentSteps", "AgentSystem", "Basics", "Protocol", "CZstd"]),
+        tests("AgentCoreTests", ["AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol"]),
+        tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics"]),
+        tests("LabTests", ["Lab", "HostTools", "Basics"]),
+        tests("ImageBuilderTests", ["ImageBuilder", "HostTools", "Basics"]),
+        tests("CompatibilityTests", ["HostTools", "Basics"]),
+        tests("IntegrationTests", ["Lab", "HostTools", "Basics", "Protocol"]),
+        tests("TidyTests", ["Basics"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+// MARK: - A part of the package
+
+// RDO_ONLY=Transport,Agents makes the package those modules, what they need and their tests, so that
+// work on one area builds and tests without the others.
+if let only = Context.environment["RDO_ONLY"], !only.isEmpty {
+    var wanted = Set(only.split(separator: ",").map(String.init))
+    wanted.formUnion(wanted.map { "\($0)Tests" })
+    var size = 0
+    while size != wanted.count {
+        size = wanted.count
+        for target in package.targets where wanted.contains(target.name) {
+            for case .byNameItem(let name, _) in target.dependencies { wanted.insert(name) }
+        }
+    }
+    package.targets.removeAll { !wanted.contains($0.name) }
+    let left = Set(package.targets.map(\.name))
+    package.products.removeAll { product in
+        guard let executable = product as? Product.Executable else { return false }
+        return !left.isSuperset(of: executable.targets)
+    }
+}

@@ -1,0 +1,111 @@
+import Glibc
+import Synchronization
+
+/// A serial executor with a thread of its own, for work that blocks: SQLite, disk writes, `waitpid`.
+///
+/// An actor uses it by returning `asUnownedSerialExecutor()` from `unownedExecutor`. The thread ends when
+/// the executor is released and its queue is empty.
+package final class OwnThread: SerialExecutor, TaskExecutor {
+    private final class Queue: Sendable {
+        struct State {
+            var jobs: [UnownedJob] = []
+            var closed = false
+        }
+
+        let state = Mutex(State())
+        // SAFETY: semaphores are made to be shared by threads; this one lives as long as the queue.
+        nonisolated(unsafe) let ready: UnsafeMutablePointer<sem_t>
+
+        init() {
+            ready = .allocate(capacity: 1)
+            sem_init(ready, 0, 0)
+        }
+
+        deinit {
+            sem_destroy(ready)
+            ready.deallocate()
+        }
+
+        func push(_ job: UnownedJob) {
+            state.withLock { $0.jobs.append(job) }
+            sem_post(ready)
+        }
+
+        func close() {
+            state.withLock { $0.closed = true }
+            sem_post(ready)
+        }
+
+        /// Waits for the next batch; `nil` when the queue was closed and is empty.
+        func next() -> [UnownedJob]? {
+            while true {
+                let (jobs, closed) = state.withLock { state in
+                    defer { state.jobs = [] }
+                    return (state.jobs, state.closed)
+                }
+                if !jobs.isEmpty { return jobs }
+                if closed { return nil }
+                while sem_wait(ready) != 0, errno == EINTR {}
+            }
+        }
+    }
+
+    private let queue = Queue()
+
+    /// Starts the thread.
+    /// - Parameter name: at most 15 bytes; shown by `ps -L` and debuggers.
+    package init(name: String) {
+        let queue = queue
+        let executor = Unmanaged.passUnretained(self).toOpaque()
+        startThread(name: name) { [address = UInt(bitPattern: executor)] in
+            while let jobs = queue.next() {
+                for job in jobs {
+                    guard let pointer = UnsafeRawPointer(bitPattern: address) else { return }
+                    let executor = Unmanaged<OwnThread>.fromOpaque(pointer).takeUnretainedValue()
+                    job.runSynchronously(on: executor.asUnownedSerialExecutor())
+                }
+            }
+        }
+    }
+
+    deinit { queue.close() }
+
+    package func enqueue(_ job: consuming ExecutorJob) { queue.push(UnownedJob(job)) }
+
+    package func asUnownedSerialExecutor() -> UnownedSerialExecutor {
+        UnownedSerialExecutor(ordinary: self)
+    }
+}
+
+/// Starts a detached thread with a name.
+package func startThread(name: String, _ body: @escaping @Sendable () -> Void) {
+    final class Box {
+        let name: String
+        let body: @Sendable () -> Void
+        init(name: String, body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
+    }
+    var thread = pthread_t()
+    let box = Unmanaged.passRetained(Box(name: name, body: body))
+    let status = pthread_create(
+        &thread, nil,
+        { context in
+            guard let context else { return nil }
+            let box = Unmanaged<Box>.fromOpaque(context).takeRetainedValue()
+            nameThread(String(box.name.prefix(15)))
+            box.body()
+            return nil
+        }, box.toOpaque())
+    precondition(status == 0, "cannot start thread \(name): error \(status)")
+    pthread_detach(thread)
+}
+
+/// Names the calling thread; Glibc's own call hides behind a feature macro that Swift's import does not set.
+private func nameThread(_ name: String) {
+    let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return }
+    _ = name.withCString { write(file, $0, strlen($0)) }
+    close(file)
+}
