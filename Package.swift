@@ -23,13 +23,19 @@ let foundation =
 // MARK: - Products of other packages
 
 let argumentParser = Target.Dependency.product(
-    name: "ArgumentParser", package: "swift-argument-parser")
+    name: "ArgumentParser",
+    package: "swift-argument-parser"
+)
 let asyncHTTPClient = Target.Dependency.product(
-    name: "AsyncHTTPClient", package: "async-http-client")
+    name: "AsyncHTTPClient",
+    package: "async-http-client"
+)
 let certificates = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let configuration = Target.Dependency.product(
-    name: "Configuration", package: "swift-configuration")
+    name: "Configuration",
+    package: "swift-configuration"
+)
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
@@ -37,11 +43,15 @@ let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
 let hummingbirdTesting = Target.Dependency.product(
-    name: "HummingbirdTesting", package: "hummingbird")
+    name: "HummingbirdTesting",
+    package: "hummingbird"
+)
 let jwt = Target.Dependency.product(name: "JWTKit", package: "jwt-kit")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(
-    name: "ServiceLifecycle", package: "swift-service-lifecycle")
+    name: "ServiceLifecycle",
+    package: "swift-service-lifecycle"
+)
 let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
@@ -61,8 +71,13 @@ func library(
     resources: [Resource] = []
 ) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: path, exclude: exclude,
-        resources: resources, swiftSettings: settings)
+        name: name,
+        dependencies: dependencies,
+        path: path,
+        exclude: exclude,
+        resources: resources,
+        swiftSettings: settings
+    )
 }
 
 func tests(
@@ -72,8 +87,13 @@ func tests(
     resources: [Resource] = []
 ) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude,
-        resources: resources, swiftSettings: settings)
+        name: name,
+        dependencies: dependencies,
+        path: "Tests/\(name)",
+        exclude: exclude,
+        resources: resources,
+        swiftSettings: settings
+    )
 }
 
 func program(
@@ -84,8 +104,13 @@ func program(
     exclude: [String] = []
 ) -> Target {
     .executableTarget(
-        name: name, dependencies: dependencies, path: path, exclude: exclude,
-        swiftSettings: settings, linkerSettings: [.unsafeFlags(link)])
+        name: name,
+        dependencies: dependencies,
+        path: path,
+        exclude: exclude,
+        swiftSettings: settings,
+        linkerSettings: [.unsafeFlags(link)]
+    )
 }
 
 let package = Package(
@@ -122,154 +147,246 @@ let package = Package(
         .systemLibrary(name: "CZeroMQ", path: "Protocol/CZeroMQ", pkgConfig: "libzmq"),
         .systemLibrary(name: "CZstd", path: "Protocol/CZstd", pkgConfig: "libzstd"),
         library(
-            "Protocol", "Protocol/Messages", [protobuf],
+            "Protocol",
+            "Protocol/Messages",
+            [protobuf],
             exclude: [
-                "command.proto", "control.proto", "enrol.proto", "inventory.proto", "telemetry.proto",
-            ]),
+                "command.proto", "control.proto", "enrol.proto", "inventory.proto",
+                "telemetry.proto",
+            ]
+        ),
         library("Basics", "Protocol/Basics", ["Protocol", logging]),
-        library("Transport", "Protocol/Transport", ["Protocol", "Basics", "CZeroMQ", deque, logging]),
+        library(
+            "Transport",
+            "Protocol/Transport",
+            ["Protocol", "Basics", "CZeroMQ", logging, protobuf]
+        ),
 
         // Controller.
-        library("HostTools", "Controller/HostTools", ["Basics", subprocess, systemPackage]),
+        .target(name: "CHostTools", path: "Controller/CHostTools"),
+        library(
+            "HostTools",
+            "Controller/HostTools",
+            ["Basics", "CHostTools", subprocess, systemPackage]
+        ),
         library("Store", "Controller/Store", ["Protocol", "Basics", grdb, logging, crypto]),
         library(
-            "HTTP", "Controller/HTTP",
-            ["Protocol", "Basics", hummingbird, hummingbirdTLS, nioCore, nioPosix, nioSSL, logging]),
+            "HTTP",
+            "Controller/HTTP",
+            [
+                "Protocol", "Basics", hummingbird, hummingbirdTLS, lifecycle, nioCore, nioPosix,
+                nioSSL,
+                logging,
+            ]
+        ),
         library("Power", "Controller/Power", ["Protocol", "Basics", "HostTools", logging]),
-        library("Boot", "Controller/Boot", ["Protocol", "Basics", "HTTP", "Store", hummingbird, logging]),
         library(
-            "Identity", "Controller/Identity",
-            ["Protocol", "Basics", "Store", "HTTP", crypto, cryptoExtras, jwt, grdb, logging, hummingbird]),
+            "Boot",
+            "Controller/Boot",
+            ["Protocol", "Basics", "HTTP", "Store", hummingbird, logging]
+        ),
         library(
-            "Images", "Controller/Images",
+            "Identity",
+            "Controller/Identity",
+            [
+                "Protocol", "Basics", "Store", "HTTP", crypto, cryptoExtras, jwt, grdb, logging,
+                hummingbird,
+            ]
+        ),
+        library(
+            "Images",
+            "Controller/Images",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Identity", "CZstd", crypto, grdb, logging,
                 hummingbird, nioCore,
-            ]),
+            ]
+        ),
         library(
-            "Agents", "Controller/Agents",
-            ["Protocol", "Basics", "Store", "Transport", "Boot", crypto, grdb, logging, lifecycle]),
-        library(
-            "Baremetal", "Controller/Baremetal",
+            "Agents",
+            "Controller/Agents",
             [
-                "Protocol", "Basics", "Store", "HTTP", "Power", "Boot", "Identity", "Images", "Agents",
+                "Protocol", "Basics", "Store", "Transport", crypto, grdb, logging, lifecycle,
+                protobuf,
+            ]
+        ),
+        library(
+            "Baremetal",
+            "Controller/Baremetal",
+            [
+                "Protocol", "Basics", "Store", "HTTP", "Power", "Boot", "Identity", "Images",
+                "Agents",
                 grdb, logging, lifecycle, hummingbird, deque,
-            ]),
+            ]
+        ),
         library(
-            "Deployment", "Controller/Deployment",
+            "Deployment",
+            "Controller/Deployment",
             [
-                "Protocol", "Basics", "Store", "HTTP", "Identity", "Agents", "Baremetal", grdb, logging,
-                lifecycle, hummingbird,
-            ]),
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "Agents", "Baremetal", crypto,
+                grdb,
+                logging, lifecycle, hummingbird,
+            ]
+        ),
         library(
-            "Telemetry", "Controller/Telemetry",
+            "Telemetry",
+            "Controller/Telemetry",
             [
-                "Protocol", "Basics", "Store", "HTTP", "Identity", "Transport", "Agents", "Baremetal",
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "Transport", "Agents",
+                "Baremetal",
                 grdb, logging, lifecycle, hummingbird, deque,
-            ]),
+            ]
+        ),
         library(
-            "Dashboard", "Controller/Dashboard",
+            "Dashboard",
+            "Controller/Dashboard",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Identity", "Baremetal", "Deployment",
                 "Telemetry", crypto, mustache, logging, hummingbird,
             ],
-            resources: [.embedInCode("Pages")]),
+            resources: [.embedInCode("Pages")]
+        ),
         program(
-            "ControllerDaemon", "Controller/Daemon",
+            "ControllerDaemon",
+            "Controller/Daemon",
             [
                 "Protocol", "Basics", "Transport", "Store", "HTTP", "Power", "Boot", "Identity",
-                "Images", "Agents", "Baremetal", "Deployment", "Telemetry", "Dashboard", "HostTools",
+                "Images", "Agents", "Baremetal", "Deployment", "Telemetry", "Dashboard",
+                "HostTools",
                 configuration, argumentParser, yams, lifecycle, logging, hummingbird, crypto,
             ],
-            link: foundation),
+            link: foundation
+        ),
         program(
-            "CommandLine", "Controller/CommandLine",
+            "CommandLine",
+            "Controller/CommandLine",
             [
-                "Protocol", "Basics", "HostTools", "Lab", "ImageBuilder", "Undercloud", argumentParser,
+                "Protocol", "Basics", "HostTools", "Lab", "ImageBuilder", "Undercloud",
+                argumentParser,
                 asyncHTTPClient, nioCore, nioSSL, yams, logging,
             ],
-            link: foundation),
+            link: foundation
+        ),
         library(
-            "Undercloud", "Controller/Undercloud",
+            "Undercloud",
+            "Controller/Undercloud",
             [
-                "Protocol", "Basics", "HostTools", "Transport", certificates, asn1, crypto, cryptoExtras, yams,
+                "Protocol", "Basics", "HostTools", "Transport", certificates, asn1, crypto,
+                cryptoExtras, yams,
                 logging,
-            ]),
+            ]
+        ),
 
         // Agent.
         .target(
-            name: "CLinux", path: "Agent/CLinux",
-            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+            name: "CLinux",
+            path: "Agent/CLinux",
+            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
+        ),
         library("AgentSystem", "Agent/System", ["Protocol", "Basics", "CLinux", "CZstd", logging]),
         library(
-            "AgentSteps", "Agent/Steps", ["Protocol", "Basics", "AgentSystem", "CZstd", logging]),
+            "AgentSteps",
+            "Agent/Steps",
+            ["Protocol", "Basics", "AgentSystem", "CZstd", logging]
+        ),
         library(
-            "AgentCore", "Agent/Core",
-            ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", logging]),
+            "AgentCore",
+            "Agent/Core",
+            ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", logging]
+        ),
         program(
-            "AgentDaemon", "Agent/Daemon",
+            "AgentDaemon",
+            "Agent/Daemon",
             ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore", logging],
-            link: essentials),
+            link: essentials
+        ),
 
         // Ramdisk.
         library(
-            "RamdiskBuilder", "Ramdisk/Builder", ["Basics", "HostTools", "CZstd", crypto, logging]),
+            "RamdiskBuilder",
+            "Ramdisk/Builder",
+            ["Basics", "HostTools", "CZstd", crypto, logging]
+        ),
         program(
-            "RamdiskCommand", "Ramdisk/Command", ["RamdiskBuilder", "Basics", argumentParser, logging],
-            link: foundation),
+            "RamdiskCommand",
+            "Ramdisk/Command",
+            ["RamdiskBuilder", "Basics", argumentParser, logging],
+            link: foundation
+        ),
 
         // Packaging.
         library("Lab", "packaging/Lab", ["Basics", "HostTools", yams, logging]),
-        library("ImageBuilder", "packaging/ImageBuilder", ["Basics", "HostTools", crypto, logging]),
+        library(
+            "ImageBuilder",
+            "packaging/ImageBuilder",
+            ["Basics", "HostTools", crypto, logging]
+        ),
 
         // Tests.
         tests("ProtocolTests", ["Protocol", "Basics", protobuf]),
         tests("BasicsTests", ["Basics", "Protocol", logging]),
-        tests("TransportTests", ["Transport", "Protocol", "Basics", "CZeroMQ"]),
+        tests("TransportTests", ["Transport", "Protocol", "Basics", "CZeroMQ", protobuf]),
         tests("HostToolsTests", ["HostTools", "Basics"]),
         tests("StoreTests", ["Store", "Basics", "Protocol", grdb]),
         tests("HTTPTests", ["HTTP", "Basics", hummingbird, hummingbirdTesting]),
         tests("PowerTests", ["Power", "Basics", "HostTools"]),
-        tests("BootTests", ["Boot", "HTTP", "Store", "Basics", "Protocol", hummingbird, hummingbirdTesting]),
+        tests(
+            "BootTests",
+            ["Boot", "HTTP", "Store", "Basics", "Protocol", hummingbird, hummingbirdTesting]
+        ),
         tests(
             "IdentityTests",
-            ["Identity", "Store", "HTTP", "Basics", "Protocol", hummingbird, hummingbirdTesting]),
+            ["Identity", "Store", "HTTP", "Basics", "Protocol", hummingbird, hummingbirdTesting]
+        ),
         tests(
             "ImagesTests",
             [
                 "Images", "Identity", "Store", "HTTP", "Basics", "Protocol", "CZstd", hummingbird,
                 hummingbirdTesting,
-            ]),
-        tests("AgentsTests", ["Agents", "Boot", "Store", "Transport", "Basics", "Protocol"]),
+            ]
+        ),
+        tests(
+            "AgentsTests",
+            ["Agents", "Store", "Transport", "Basics", "Protocol", grdb, logging, lifecycle]
+        ),
         tests(
             "BaremetalTests",
             [
-                "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP", "Basics",
+                "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP",
+                "Basics",
                 "Protocol", hummingbird, hummingbirdTesting,
-            ]),
+            ]
+        ),
         tests(
             "DeploymentTests",
             [
-                "Deployment", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Basics", "Protocol",
+                "Deployment", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Basics",
+                "Protocol",
                 hummingbird, hummingbirdTesting,
-            ]),
+            ]
+        ),
         tests(
             "TelemetryTests",
             [
-                "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport", "Basics",
+                "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport",
+                "Basics",
                 "Protocol", hummingbird, hummingbirdTesting,
-            ]),
+            ]
+        ),
         tests(
             "DashboardTests",
             [
                 "Dashboard", "Telemetry", "Deployment", "Baremetal", "Identity", "Store", "HTTP",
                 "Basics", hummingbird, hummingbirdTesting,
-            ]),
+            ]
+        ),
         tests("ControllerDaemonTests", ["ControllerDaemon", "Basics", "HTTP"]),
         tests("CommandLineTests", ["CommandLine", "Undercloud", "Basics"]),
         tests("AgentSystemTests", ["AgentSystem", "Basics", "Protocol", "CLinux"]),
         tests("AgentStepsTests", ["AgentSteps", "AgentSystem", "Basics", "Protocol", "CZstd"]),
-        tests("AgentCoreTests", ["AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol"]),
+        tests(
+            "AgentCoreTests",
+            ["AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol"]
+        ),
         tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics"]),
         tests("LabTests", ["Lab", "HostTools", "Basics"]),
         tests("ImageBuilderTests", ["ImageBuilder", "HostTools", "Basics"]),

@@ -2,7 +2,9 @@
 ///
 /// Each kind of object has a type of its own, so that a port's identifier cannot stand where a node's
 /// is meant.
-package protocol Identifier: Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
+package protocol Identifier: Hashable, Comparable, Sendable, Codable, CodingKeyRepresentable,
+    CustomStringConvertible
+{
     /// Thirty-six characters: hexadecimal digits in lower case and four hyphens.
     var text: String { get }
 
@@ -11,7 +13,7 @@ package protocol Identifier: Hashable, Comparable, Sendable, Codable, CustomStri
 }
 
 extension Identifier {
-    /// Reads the text form; `nil` unless it is a UUID. Upper case is folded.
+    /// Reads the text form; `nil` unless it is a UUID; upper case is folded.
     package init?(_ text: String) {
         guard let folded = canonicalUUID(text) else { return nil }
         self.init(unchecked: folded)
@@ -38,12 +40,19 @@ extension Identifier {
 
     package static func < (left: Self, right: Self) -> Bool { left.text < right.text }
 
+    /// Dictionaries by identifier become JSON objects, whose keys can be sorted.
+    package var codingKey: any CodingKey { IdentifierKey(stringValue: text) }
+
+    package init?(codingKey: some CodingKey) { self.init(codingKey.stringValue) }
+
     package init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         let text = try container.decode(String.self)
         guard let folded = canonicalUUID(text) else {
             throw DecodingError.dataCorruptedError(
-                in: container, debugDescription: "“\(text)” is not a UUID")
+                in: container,
+                debugDescription: "“\(text)” is not a UUID"
+            )
         }
         self.init(unchecked: folded)
     }
@@ -52,6 +61,14 @@ extension Identifier {
         var container = encoder.singleValueContainer()
         try container.encode(text)
     }
+}
+
+private struct IdentifierKey: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
 }
 
 /// Folds a UUID to lower case; `nil` when the text is none.
@@ -106,7 +123,7 @@ package struct CommandID: Identifier {
     package init(unchecked text: String) { self.text = text }
 }
 
-/// The order of tries at the same wish. It only grows; what carries a lower one is out of date.
+/// The order of tries at the same wish; it only grows, and what carries a lower one is out of date.
 package struct Attempt: Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
     package var number: UInt64
 

@@ -49,7 +49,7 @@ extension Timestamp: CustomStringConvertible {
     }
 }
 
-/// Days to a date of the Gregorian calendar (H. Hinnant, “chrono-compatible low-level date algorithms”).
+/// Days to a date of the Gregorian calendar (Hinnant, “chrono-compatible low-level date algorithms”).
 private func civilDate(daysSince1970 days: Int64) -> (year: Int64, month: Int64, day: Int64) {
     let shifted = days + 719_468
     let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097

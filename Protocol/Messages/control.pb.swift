@@ -222,6 +222,9 @@ package nonisolated struct WireWelcome: Sendable {
 
   package var controllerTimeNanoseconds: Int64 = 0
 
+  /// The sequence of the Hello that this answers; a Welcome to an older Hello is ignored.
+  package var helloSequence: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -647,7 +650,7 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireWelcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Welcome"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}heartbeat_seconds\0\u{3}metric_seconds\0\u{3}controller_time_nanoseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}heartbeat_seconds\0\u{3}metric_seconds\0\u{3}controller_time_nanoseconds\0\u{3}hello_sequence\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -658,6 +661,7 @@ nonisolated extension WireWelcome: SwiftProtobuf.Message, SwiftProtobuf._Message
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.heartbeatSeconds) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.metricSeconds) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.controllerTimeNanoseconds) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.helloSequence) }()
       default: break
       }
     }
@@ -673,6 +677,9 @@ nonisolated extension WireWelcome: SwiftProtobuf.Message, SwiftProtobuf._Message
     if self.controllerTimeNanoseconds != 0 {
       try visitor.visitSingularInt64Field(value: self.controllerTimeNanoseconds, fieldNumber: 3)
     }
+    if self.helloSequence != 0 {
+      try visitor.visitSingularUInt64Field(value: self.helloSequence, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -680,6 +687,7 @@ nonisolated extension WireWelcome: SwiftProtobuf.Message, SwiftProtobuf._Message
     if lhs.heartbeatSeconds != rhs.heartbeatSeconds {return false}
     if lhs.metricSeconds != rhs.metricSeconds {return false}
     if lhs.controllerTimeNanoseconds != rhs.controllerTimeNanoseconds {return false}
+    if lhs.helloSequence != rhs.helloSequence {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

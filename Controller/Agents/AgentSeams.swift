@@ -1,0 +1,61 @@
+package import Protocol
+
+/// What agents report, for the areas that act on it.
+///
+/// Each area ignores what is not its own.
+///
+/// Calls about one node come in the order of its frames and never overlap; calls about different nodes do.
+package protocol AgentReports: Sendable {
+    /// An agent began a session, or took it up again after its connection was lost.
+    func agentConnected(_ session: AgentSession) async
+
+    /// Nothing was heard for 30 s, or the agent's key was revoked.
+    func agentLost(_ node: NodeID, role: AgentRole) async
+
+    /// How far a command is.
+    func agentProgress(_ progress: WireProgress, from node: NodeID) async
+
+    /// The outcome of a command.
+    /// - Returns: true when it was stored or is out of date; only then is the agent told to forget it.
+    ///   False when the command is not this area's.
+    /// - Throws: when it could not be stored; the agent repeats it.
+    func agentResult(_ result: WireCommandResult, from node: NodeID) async throws -> Bool
+
+    /// Lines of a command's console.
+    func agentLog(_ lines: WireLogLines, from node: NodeID) async
+}
+
+/// Sends commands to agents.
+package protocol AgentCommands: Sendable {
+    /// The live session of a node; `nil` when there is none.
+    func session(of node: NodeID, role: AgentRole) async -> AgentSession?
+
+    /// Hands the command to the node's live session, which repeats it until the agent has taken it.
+    /// Idempotent by command id.
+    /// - Returns: false when there is no session.
+    func send(_ command: WireCommand, to node: NodeID, role: AgentRole) async -> Bool
+
+    /// Asks the agent to stop a command. Its result, if any, still arrives.
+    func cancel(_ command: CommandID, on node: NodeID, role: AgentRole) async
+}
+
+/// Takes machines that nobody registered; implemented by Baremetal.
+package protocol UnknownMachines: Sendable {
+    /// Finds or makes the node of a machine that came with an open-discovery token.
+    ///
+    /// `address` is the IP address the machine speaks from.
+    /// - Throws: `Fault` when discovery is closed or the machine is not welcome.
+    func enrolUnknown(_ request: WireEnrolRequest, address: String) async throws -> NodeID
+}
+
+/// Tells which address a machine holds; implemented by Boot's lease table.
+package protocol LeaseLookup: Sendable {
+    /// The IP address that the DHCP server gave to a MAC (lower case, colons); `nil` without a lease.
+    func leasedAddress(of mac: String) async -> String?
+}
+
+/// Takes metric batches of agents.
+package protocol MetricSink: Sendable {
+    /// Takes a batch; must be quick, later batches wait meanwhile and the oldest of them are dropped.
+    func metrics(_ batch: WireMetricBatch, from node: NodeID) async
+}
