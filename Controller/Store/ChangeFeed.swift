@@ -8,7 +8,7 @@ package struct Change: Sendable, Codable, Equatable {
     /// Grows by one per change; gaps do not occur while rows are kept.
     package var sequence: Int64
     package var time: Timestamp
-    /// `node`, `image`, `deployment`, `agent`, `security` …
+    /// The kind of object: `node`, `image`, `deployment`, `agent`, `security`.
     package var kind: String
     /// The object's identifier.
     package var id: String
@@ -61,7 +61,8 @@ package final class ChangeFeed: Sendable {
                 ) STRICT;
                 CREATE INDEX change_object ON change (kind, id, sequence);
                 CREATE INDEX change_time ON change (time);
-                """)
+                """
+        )
     ]
 
     private let state = Mutex(State())
@@ -71,7 +72,9 @@ package final class ChangeFeed: Sendable {
     /// Follows all changes that are stored from now on.
     package func follow() -> AsyncStream<Change> {
         let (stream, continuation) = AsyncStream.makeStream(
-            of: Change.self, bufferingPolicy: .bufferingNewest(Self.queueMax))
+            of: Change.self,
+            bufferingPolicy: .bufferingNewest(Self.queueMax)
+        )
         let key = state.withLock { state in
             state.next += 1
             state.followers[state.next] = continuation
@@ -94,7 +97,8 @@ package final class ChangeFeed: Sendable {
 
 extension Transaction {
     /// Appends a row to the change feed; every transaction that changes an object does so once per object.
-    /// - Parameter cause: why, for people; never a secret.
+    ///
+    /// `cause` says why, for people; it is never a secret.
     package func record(
         kind: String,
         id: String,
@@ -111,17 +115,23 @@ extension Transaction {
                 """,
             arguments: [
                 now.nanoseconds, kind, id, Int64(attempt.number), before, after, cause,
-            ])
+            ]
+        )
         changes.add(
             Change(
-                sequence: sql.lastInsertedRowID, time: now, kind: kind, id: id,
-                attempt: attempt.number, before: before, after: after, cause: cause))
+                sequence: sql.lastInsertedRowID,
+                time: now,
+                kind: kind,
+                id: id,
+                attempt: attempt.number,
+                before: before,
+                after: after,
+                cause: cause
+            )
+        )
     }
 
-    /// Changes after `sequence`, oldest first.
-    /// - Parameters:
-    ///   - kind: only this kind of object when given.
-    ///   - id: only this object when given.
+    /// Changes after `sequence`, oldest first; only of one kind and object when these are given.
     package func changes(
         after sequence: Int64,
         kind: String? = nil,
@@ -138,14 +148,28 @@ extension Transaction {
             arguments: [sequence, kind, kind, id, id, limit]
         ).map { row in
             Change(
-                sequence: row["sequence"], time: Timestamp(nanoseconds: row["time"]),
-                kind: row["kind"], id: row["id"], attempt: UInt64(row["attempt"] as Int64),
-                before: row["before"], after: row["after"], cause: row["cause"])
+                sequence: row["sequence"],
+                time: Timestamp(nanoseconds: row["time"]),
+                kind: row["kind"],
+                id: row["id"],
+                attempt: UInt64(row["attempt"] as Int64),
+                before: row["before"],
+                after: row["after"],
+                cause: row["cause"]
+            )
         }
     }
 
     /// Forgets changes older than `time`.
     package func trimChanges(olderThan time: Timestamp) throws {
         try sql.execute(sql: "DELETE FROM change WHERE time < ?", arguments: [time.nanoseconds])
+    }
+}
+
+extension Transaction {
+    /// The newest changes, newest first.
+    package func latestChanges(limit: Int) throws -> [Change] {
+        let newest = try Int64.fetchOne(sql, sql: "SELECT MAX(sequence) FROM change") ?? 0
+        return try changes(after: max(0, newest - Int64(limit)), limit: limit).reversed()
     }
 }

@@ -17,10 +17,10 @@ package actor Database {
     }
 
     /// Opens (or makes) the database and brings its schema up to date.
-    /// - Parameters:
-    ///   - path: the file; `nil` keeps everything in memory, for tests.
-    ///   - migrations: every area's migrations, in the order of the areas.
-    ///   - feed: receives what transactions recorded, after they are stored.
+    ///
+    /// `path` names the file; `nil` keeps everything in memory, for tests. `migrations` are those of all
+    /// areas, in the order of the areas. `feed` receives what transactions recorded, once it is stored.
+    ///
     /// - Throws: `Fault` that names the file when it cannot be opened or is of a newer release.
     package init(
         path: String?,
@@ -48,7 +48,8 @@ package actor Database {
             throw Fault(
                 .unavailable,
                 "cannot open the database \(path ?? "in memory"): check that the file is ours, is readable by this user and that its disk is not full",
-                cause: error)
+                cause: error
+            )
         }
         self.executor = executor
         self.feed = feed
@@ -65,7 +66,9 @@ package actor Database {
         }
     }
 
-    /// Runs a transaction that may write. When it returns, everything is stored; when it throws, nothing is.
+    /// Runs a transaction that may write.
+    ///
+    /// When it returns, everything is stored; when it throws, nothing is.
     package func write<Value: Sendable>(
         _ body: @Sendable (Transaction) throws -> Value
     ) throws -> Value {
@@ -94,7 +97,8 @@ package actor Database {
             throw Fault(
                 .unavailable,
                 "cannot store the change: the disk of the controller's database is full; free space and try again",
-                cause: error)
+                cause: error
+            )
         } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
             throw error
         }
@@ -105,7 +109,9 @@ package actor Database {
 ///
 /// Areas add their queries in extensions in their `…Store.swift` files.
 package struct Transaction {
-    /// GRDB's connection. Only `…Store.swift` files use it.
+    /// GRDB's connection.
+    ///
+    /// Only `…Store.swift` files use it.
     package let sql: GRDB.Database
     let changes: ChangeList
 }

@@ -1,0 +1,110 @@
+package import Basics
+
+/// What somebody may do; each role includes those before it, as in Keystone.
+package enum Role: String, Sendable, CaseIterable, Comparable, Codable {
+    /// Looks, changes nothing.
+    case reader
+    /// Uses what is there.
+    case member
+    /// Manages a project.
+    case manager
+    /// Everything.
+    case admin
+
+    package static func < (left: Role, right: Role) -> Bool { left.rank < right.rank }
+
+    private var rank: Int {
+        switch self {
+        case .reader: 0
+        case .member: 1
+        case .manager: 2
+        case .admin: 3
+        }
+    }
+}
+
+/// Who asks, as proven by a token.
+package struct Principal: Sendable, Equatable {
+    /// What the token speaks for.
+    package enum Scope: Sendable, Equatable {
+        /// Proves only who it is; gives no role.
+        case none
+        case project(id: String, name: String)
+        /// The whole installation.
+        case system
+    }
+
+    package let userID: String
+    package let userName: String
+    package let scope: Scope
+    /// The strongest role in this scope; `nil` has none.
+    package let role: Role?
+    /// The project that owns the installation, whose roles count as system roles.
+    package let isAdminProject: Bool
+    /// When the token ends, as the wire shows it; only for display.
+    package let tokenID: String
+
+    package init(
+        userID: String,
+        userName: String,
+        scope: Scope,
+        role: Role?,
+        isAdminProject: Bool,
+        tokenID: String
+    ) {
+        self.userID = userID
+        self.userName = userName
+        self.scope = scope
+        self.role = role
+        self.isAdminProject = isAdminProject
+        self.tokenID = tokenID
+    }
+
+    /// Whether it speaks for the whole installation: system scope, or the project that owns it.
+    package var isSystem: Bool { scope == .system || isAdminProject }
+
+    package var projectID: String? {
+        if case .project(let id, _) = scope { return id }
+        return nil
+    }
+
+    /// Whether it has `wanted` or a stronger role.
+    package func has(_ wanted: Role) -> Bool { role.map { $0 >= wanted } ?? false }
+
+    /// Lets only those pass who have `wanted` or a stronger role.
+    ///
+    /// `action` is what is about to be done, as a clause: `delete node c0-07`.
+    /// - Throws: `Fault` of kind `forbidden`.
+    package func require(_ wanted: Role, to action: String) throws {
+        guard has(wanted) else {
+            throw Fault(
+                .forbidden,
+                "cannot \(action): it takes the role \(wanted.rawValue); ask an administrator of this cloud for it"
+            )
+        }
+    }
+
+    /// Lets only those pass who speak for the whole installation and have `wanted` or a stronger role.
+    /// - Throws: `Fault` of kind `forbidden`.
+    package func requireSystem(_ wanted: Role, to action: String) throws {
+        try require(wanted, to: action)
+        guard isSystem else {
+            throw Fault(
+                .forbidden,
+                "cannot \(action): it takes the system scope; sign in with --os-system-scope all or with the admin project"
+            )
+        }
+    }
+}
+
+/// Proves who asks.
+///
+/// Identity implements it; HTTP calls it before any handler that is not open.
+package protocol RequestAuthenticator: Sendable {
+    /// Reads a token.
+    /// - Throws: `Fault` of kind `unauthenticated` when it is unknown, expired or revoked.
+    func principal(token: Secret) async throws -> Principal
+
+    /// Whether `credential` is a read-only credential for scrapes that was not revoked.
+    func isReader(credential: Secret) async throws -> Bool
+}

@@ -1,0 +1,196 @@
+import Basics
+import FoundationEssentials
+package import HTTPTypes
+import Hummingbird
+import Logging
+import Protocol
+
+/// Admits or refuses.
+struct Gate: Sendable {
+    let authenticator: (any RequestAuthenticator)?
+
+    /// Who asks, when the route wants to know.
+    /// - Throws: `Fault` when the route is not for them.
+    func admit(_ request: Request, to access: Access) async throws -> Principal? {
+        switch access {
+        case .open, .handler: return nil
+        case .token: return try await principal(of: request)
+        case .role(let role):
+            let principal = try await principal(of: request)
+            try principal.require(role, to: "call \(request.method.rawValue) \(request.uri.path)")
+            return principal
+        case .scrape:
+            guard let credential = credential(of: request) else {
+                let principal = try await principal(of: request)
+                try principal.require(.reader, to: "read \(request.uri.path)")
+                return principal
+            }
+            guard let authenticator, try await authenticator.isReader(credential: credential) else {
+                throw Fault(
+                    .unauthenticated,
+                    "cannot read \(request.uri.path): the read-only credential is unknown or was revoked; make a new one"
+                )
+            }
+            return nil
+        }
+    }
+
+    func principal(of request: Request) async throws -> Principal {
+        guard let authenticator, let token = request.headers[.authToken], !token.isEmpty else {
+            throw Fault.noToken
+        }
+        return try await authenticator.principal(token: Secret(token))
+    }
+
+    private func credential(of request: Request) -> Secret? {
+        guard let header = request.headers[.authorization] else { return nil }
+        let parts = header.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2 else { return nil }
+        switch parts[0].lowercased() {
+        case "bearer": return Secret(String(parts[1]))
+        case "basic":
+            guard let pair = Data(base64Encoded: String(parts[1])),
+                let text = String(validating: pair, as: UTF8.self),
+                let colon = text.firstIndex(of: ":")
+            else { return nil }
+            return Secret(String(text[text.index(after: colon)...]))
+        default: return nil
+        }
+    }
+}
+
+extension HTTPField.Name {
+    /// Keystone's token header.
+    package static let authToken = Self.known("X-Auth-Token")
+    /// Carries the request's identifier in answers.
+    package static let requestID = Self.known("X-Openstack-Request-Id")
+
+    /// A header name that is a constant of ours.
+    package static func known(_ name: String) -> HTTPField.Name {
+        guard let name = HTTPField.Name(name) else {
+            preconditionFailure("“\(name)” is no header name")
+        }
+        return name
+    }
+}
+
+/// Around every route: identifier, log, audit, and faults in the dialect of the path.
+struct SurfaceMiddleware: RouterMiddleware {
+    let dialects: [(prefix: String, dialect: Dialect)]
+    let gate: Gate
+    let audit: (any AuditTrail)?
+    let logger: Logger
+    let time: any TimeSource
+    let random: any RandomSource
+
+    func handle(
+        _ request: Request,
+        context: APIContext,
+        next: @concurrent (Request, APIContext) async throws -> Response
+    ) async throws -> Response {
+        let began = time.elapsed
+        var context = context
+        context.requestID = "req-\(random.identifier(RequestIdentifier.self))"
+        context.time = time
+        var logger = logger
+        logger[metadataKey: LogKey.requestID] = .string(context.requestID)
+        context.logger = logger
+        var response: Response
+        do {
+            response = try await next(request, context)
+        } catch {
+            let fault = await fault(for: error, request, context)
+            log(fault, logger)
+            response = dialect(of: request.uri.path).response(for: fault)
+        }
+        response.headers[.requestID] = context.requestID
+        response.headers[.xContentTypeOptions] = "nosniff"
+        if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
+        let principal = context.who.principal
+        logger.info(
+            "answered",
+            metadata: [
+                LogKey.route: "\(request.method.rawValue) \(Self.printable(request.uri.path))",
+                LogKey.status: "\(response.status.code)",
+                LogKey.user: .string(principal?.userName ?? ""),
+                LogKey.address: .string(context.remoteAddress),
+                LogKey.durationMilliseconds:
+                    "\((time.elapsed - began).wholeNanoseconds / 1_000_000)",
+            ]
+        )
+        if let audit, request.method != .get, request.method != .head {
+            await audit.keep(
+                AuditRecord(
+                    time: time.now,
+                    requestID: context.requestID,
+                    userID: principal?.userID ?? "",
+                    userName: principal?.userName ?? "",
+                    address: context.remoteAddress,
+                    method: request.method.rawValue,
+                    path: Self.printable(request.uri.path),
+                    status: response.status.code
+                )
+            )
+        }
+        return response
+    }
+
+    private func dialect(of path: String) -> Dialect {
+        let match = dialects.first { entry in
+            path == entry.prefix || entry.prefix.isEmpty || path.hasPrefix(entry.prefix + "/")
+        }
+        return match?.dialect ?? .plain
+    }
+
+    private func fault(
+        for error: any Error,
+        _ request: Request,
+        _ context: APIContext
+    ) async -> Fault {
+        guard let http = error as? any HTTPResponseError else { return Fault(error) }
+        guard http.status == .notFound, context.endpointPath == "NotFound" else {
+            let kind = Fault.Kind.allCases.first { $0.status == http.status } ?? .invalid
+            return Fault(
+                kind,
+                "cannot answer \(request.method.rawValue) \(request.uri.path): \(http)"
+            )
+        }
+        // Only those with a token learn which paths do not exist.
+        if gate.authenticator != nil {
+            do {
+                _ = try await gate.principal(of: request)
+            } catch {
+                return Fault(error)
+            }
+        }
+        return Fault(
+            .notFound,
+            "cannot answer \(request.method.rawValue) \(request.uri.path): there is no such resource"
+        )
+    }
+
+    private func log(_ fault: Fault, _ logger: Logger) {
+        switch fault.kind {
+        case .internalError:
+            logger.error("a request failed", metadata: [LogKey.error: .string(fault.report)])
+        case .unavailable, .timeout:
+            logger.warning("a request failed", metadata: [LogKey.error: .string(fault.report)])
+        default:
+            logger.debug("refused a request", metadata: [LogKey.error: .string(fault.report)])
+        }
+    }
+
+    /// Without control characters and of bounded length: paths are foreign text (log poisoning).
+    private static func printable(_ path: String) -> String {
+        String(
+            path.unicodeScalars.prefix(256).map { scalar in
+                scalar.value < 0x20 || scalar.value == 0x7f ? Character("?") : Character(scalar)
+            }
+        )
+    }
+}
+
+private struct RequestIdentifier: Identifier {
+    let text: String
+    init(unchecked text: String) { self.text = text }
+}
