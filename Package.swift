@@ -222,18 +222,16 @@ let package = Package(
             "Deployment",
             "Controller/Deployment",
             [
-                "Protocol", "Basics", "Store", "HTTP", "Identity", "Agents", "Baremetal", crypto,
-                grdb,
-                logging, lifecycle, hummingbird,
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "Agents", crypto, grdb, logging,
+                lifecycle, hummingbird,
             ]
         ),
         library(
             "Telemetry",
             "Controller/Telemetry",
             [
-                "Protocol", "Basics", "Store", "HTTP", "Identity", "Transport", "Agents",
-                "Baremetal",
-                grdb, logging, lifecycle, hummingbird, deque,
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "Transport", "Agents", protobuf,
+                logging, lifecycle, hummingbird,
             ]
         ),
         library(

@@ -1,0 +1,58 @@
+import Basics
+package import HTTP
+import Hummingbird
+import Protocol
+
+/// Routes of configuration runs: `/v1/deployments`.
+package struct DeploymentsAPI: RouteArea {
+    private let service: DeploymentsService
+
+    package init(service: DeploymentsService) { self.service = service }
+
+    package func addRoutes(to surface: Surface) {
+        let service = service
+        let routes = surface.area("/v1/deployments", dialect: .plain)
+        routes.post("", .role(.admin)) { request, context in
+            let wanted = try await request.decode(DeploymentRequest.self, context)
+            let made = try await service.create(wanted)
+            return try .json(
+                DeploymentDocument(made),
+                status: .accepted,
+                headers: [.location: "/v1/deployments/\(made.id)"]
+            )
+        }
+        routes.get("", .role(.reader)) { _, _ in
+            let all = try await service.deployments().map(DeploymentDocument.init)
+            return try .json(["deployments": all])
+        }
+        routes.get("/:id", .role(.reader)) { _, context in
+            try .json(DeploymentDocument(try await service.deployment(try context.deploymentID())))
+        }
+        routes.post("/:id/resume", .role(.admin)) { request, context in
+            let correction = try await request.decode(
+                DeploymentResumeRequest.self,
+                context
+            )
+            let resumed = try await service.resume(try context.deploymentID(), with: correction)
+            return try .json(DeploymentDocument(resumed), status: .accepted)
+        }
+        routes.post("/:id/cancel", .role(.admin)) { _, context in
+            let cancelled = try await service.cancel(try context.deploymentID())
+            return try .json(DeploymentDocument(cancelled), status: .accepted)
+        }
+        routes.delete("/:id", .role(.admin)) { _, context in
+            try await service.delete(try context.deploymentID())
+            return .empty()
+        }
+    }
+}
+
+extension APIContext {
+    fileprivate func deploymentID() throws -> DeploymentID {
+        let text = try parameter("id")
+        guard let id = DeploymentID(text) else {
+            throw Fault(.notFound, "cannot find deployment “\(text)”: it is not a UUID")
+        }
+        return id
+    }
+}

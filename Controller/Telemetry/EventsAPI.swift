@@ -1,0 +1,151 @@
+package import Basics
+import FoundationEssentials
+package import HTTP
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import Protocol
+import ServiceLifecycle
+package import Store
+
+/// The change feed over HTTP: `/v1/events` as a list, or as server-sent events that go on for ever.
+///
+/// A client resumes with `Last-Event-ID` (or `?after=`): nothing between is lost while rows are kept.
+package struct EventsAPI: RouteArea {
+    private struct EventDocument: Encodable {
+        var sequence: Int64
+        var time: String
+        var kind: String
+        var id: String
+        var attempt: UInt64
+        var before: String
+        var after: String
+        var cause: String
+
+        init(_ change: Change) {
+            sequence = change.sequence
+            time = change.time.description
+            kind = change.kind
+            id = change.id
+            attempt = change.attempt
+            before = change.before
+            after = change.after
+            cause = change.cause
+        }
+    }
+
+    private let database: Database
+    private let feed: ChangeFeed
+    private let time: any TimeSource
+
+    /// Events of one page.
+    package static let pageMax = 1000
+    /// Silence after which a comment is sent, so that proxies keep the connection.
+    package static let keepAlive: Duration = .seconds(15)
+
+    package init(database: Database, feed: ChangeFeed, time: any TimeSource) {
+        self.database = database
+        self.feed = feed
+        self.time = time
+    }
+
+    package func addRoutes(to surface: Surface) {
+        let (database, feed, time) = (database, feed, time)
+        surface.area("/v1/events", dialect: .plain).get("", .role(.reader)) { request, _ in
+            let after = try request.eventStart()
+            if request.headers[.accept]?.contains("text/event-stream") == true {
+                return Self.stream(database: database, feed: feed, time: time, after: after)
+            }
+            let changes = try await database.read { transaction in
+                try transaction.changes(after: after, limit: Self.pageMax)
+            }
+            return try .json(["events": changes.map(EventDocument.init)])
+        }
+    }
+
+    private static func stream(
+        database: Database,
+        feed: ChangeFeed,
+        time: any TimeSource,
+        after start: Int64
+    ) -> Response {
+        let body = ResponseBody { writer in
+            // Followed before the table is read, so that nothing falls between the two.
+            let live = feed.follow()
+            var last = start
+            while true {
+                let from = last
+                let page = try await database.read { transaction in
+                    try transaction.changes(after: from, limit: Self.pageMax)
+                }
+                for change in page {
+                    try await writer.write(ByteBuffer(string: try Self.event(change)))
+                    last = change.sequence
+                }
+                if page.count < Self.pageMax { break }
+            }
+            try await writer.write(ByteBuffer(string: ": live\n\n"))
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let (stream, news) = AsyncStream.makeStream(
+                    of: Change?.self,
+                    bufferingPolicy: .bufferingNewest(ChangeFeed.queueMax)
+                )
+                group.addTask(name: "event follower") {
+                    for await change in live.cancelOnGracefulShutdown() { news.yield(change) }
+                    news.finish()
+                }
+                group.addTask(name: "event keep-alive") {
+                    while !Task.isCancelled {
+                        try await time.sleep(for: Self.keepAlive)
+                        news.yield(nil)
+                    }
+                }
+                for await change in stream {
+                    guard let change else {
+                        try await writer.write(ByteBuffer(string: ": still here\n\n"))
+                        continue
+                    }
+                    guard change.sequence > last else { continue }
+                    try await writer.write(ByteBuffer(string: try Self.event(change)))
+                    last = change.sequence
+                }
+                group.cancelAll()
+            }
+            try await writer.finish(nil)
+        }
+        return Response(
+            status: .ok,
+            headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+            body: body
+        )
+    }
+
+    private static func event(_ change: Change) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let json = String(
+            decoding: try encoder.encode(EventDocument(change)),
+            as: UTF8.self
+        )
+        return "id: \(change.sequence)\nevent: \(change.kind)\ndata: \(json)\n\n"
+    }
+}
+
+extension Request {
+    /// Where to begin: after the event that the client saw last.
+    fileprivate func eventStart() throws -> Int64 {
+        let text = headers[.lastEventID] ?? query("after") ?? "0"
+        guard let sequence = Int64(text), sequence >= 0 else {
+            throw Fault(
+                .invalid,
+                "cannot list events after “\(text)”: give the number of an event, or 0"
+            )
+        }
+        return sequence
+    }
+}
+
+extension HTTPField.Name {
+    /// Sent by a client of server-sent events that connects again (WHATWG HTML, 9.2).
+    fileprivate static let lastEventID = HTTPField.Name("Last-Event-ID") ?? .ifMatch
+}
