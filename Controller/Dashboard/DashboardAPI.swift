@@ -23,7 +23,7 @@ package struct DashboardAPI: RouteArea {
     package static let period: Duration = .seconds(2)
     private static let cookieName = "rdo-session"
 
-    /// - Parameter bootstrap: bytes of Bootstrap's style sheet (Debian's libjs-bootstrap5).
+    /// Takes its parts; `bootstrap` are the bytes of Bootstrap's style sheet (Debian's libjs-bootstrap5).
     package init(
         pages: DashboardPages,
         sessions: DashboardSessions,

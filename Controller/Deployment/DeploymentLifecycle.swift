@@ -15,7 +15,9 @@ package enum DeploymentEvent: Sendable, Equatable {
     case cancelRequested
 }
 
-/// What a run demands of the world in its present state. Carrying it out twice does no harm.
+/// What a run demands of the world in its present state.
+///
+/// Carrying it out twice does no harm.
 package enum DeploymentAction: Sendable, Equatable {
     case applyStep(node: NodeID, step: Int, tries: Int)
     case validate(node: NodeID, step: Int, tries: Int)
@@ -33,8 +35,10 @@ extension Deployment {
     /// connect again.
     package static let graceSeconds: Double = 120
 
-    /// Moves the run along. Results that carry an older attempt or try, or come from a node that waits for
-    /// something else, change nothing.
+    /// Moves the run along.
+    ///
+    /// Results that carry an older attempt or try, or come from a node that waits for something
+    /// else, change nothing.
     /// - Throws: `InvalidDeploymentTransition` when resume or cancel do not fit the state.
     package mutating func apply(
         _ event: DeploymentEvent,

@@ -105,7 +105,9 @@ package final class DeploymentReconciler: Service {
         )
     }
 
-    /// Applies an event to a stored run. Nothing is written when nothing changed.
+    /// Applies an event to a stored run.
+    ///
+    /// Nothing is written when nothing changed.
     /// - Returns: the run as it is now; `nil` when there is none.
     @discardableResult
     private func change(

@@ -78,6 +78,7 @@ extension DeploymentRequest {
 
     /// Makes the specification.
     /// - Parameter members: the request's nodes, found, in the same order.
+    /// - Returns: a specification without problems.
     /// - Throws: `Fault` that lists everything that is wrong.
     package func specification(
         members: [DeploymentSpecification.Member]
@@ -164,7 +165,9 @@ extension DeploymentRequest.Validation {
 
 // MARK: - Answers
 
-/// A run as the API shows it. Contents of Hiera data are never shown, only the files' names.
+/// A run as the API shows it.
+///
+/// Contents of Hiera data are never shown, only the files' names.
 package struct DeploymentDocument: Sendable, Codable {
     package struct NodeDocument: Sendable, Codable {
         package var node: String

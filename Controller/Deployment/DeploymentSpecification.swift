@@ -1,7 +1,9 @@
 package import Protocol
 
-/// What a configuration run shall do: which manifest on which nodes in which steps, and what must be true
-/// after each step. It never changes its shape while the run exists; files may be replaced on resume.
+/// What a configuration run shall do: which manifest on which nodes in which steps, and what must
+/// be true after each step.
+///
+/// It never changes its shape while the run exists; files may be replaced on resume.
 package struct DeploymentSpecification: Sendable, Codable, Equatable {
     /// One node of the run.
     package struct Member: Sendable, Codable, Equatable {
@@ -10,23 +12,24 @@ package struct DeploymentSpecification: Sendable, Codable, Equatable {
         package var name: String
         /// Free word that steps select by: `controller`, `compute`.
         package var role: String
-        /// Hiera data of this node alone: file name to YAML text. Wins over the shared files by its place
-        /// in the hierarchy, not by its presence here.
+        /// Hiera data of this node alone: file name to YAML text.
+        ///
+        /// Wins over the shared files by its place in the hierarchy, not by its presence here.
         package var hieradata: [String: String]
     }
 
     /// One step: Puppet on all its nodes, a barrier, validations on all its nodes, a barrier.
     package struct Step: Sendable, Codable, Equatable {
-        /// What the manifest sees as Hiera key `step`; grows from step to step, 1 ... 1000.
+        /// What the manifest sees as Hiera key `step`; grows from step to step, 1 to 1000.
         package var number: UInt32
         package var name: String
         /// Name of a file in `manifests`.
         package var manifest: String
         /// Roles that take part; empty means all.
         package var roles: [String]
-        /// How often Puppet and the validations are run while validations fail, 1 ... 20.
+        /// How often Puppet and the validations are run while validations fail, 1 to 20.
         package var triesMax: Int
-        /// Budget of one Puppet run in seconds, 30 ... 14400.
+        /// Budget of one Puppet run in seconds, 30 to 14400.
         package var puppetSecondsMax: UInt32
         package var validations: [Validation]
     }
@@ -46,7 +49,7 @@ package struct DeploymentSpecification: Sendable, Codable, Equatable {
 
         package var name: String
         package var check: Check
-        /// Seconds, 1 ... 600.
+        /// Seconds, 1 to 600.
         package var timeoutSeconds: UInt32
         /// Roles whose nodes are checked; empty means all of the step.
         package var roles: [String]

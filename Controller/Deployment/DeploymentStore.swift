@@ -39,8 +39,9 @@ package enum DeploymentSchema {
 
 /// Seals and opens specifications, which may hold secrets in their Hiera data.
 package protocol SpecificationSealer: Sendable {
-    /// - Parameter context: what the bytes belong to; they open only with the same.
+    /// Encrypts bytes; they open only with the same context, which says what they belong to.
     func seal(_ bytes: [UInt8], context: String) throws -> [UInt8]
+    /// Decrypts what `seal` made.
     func open(_ sealed: [UInt8], context: String) throws -> [UInt8]
 }
 

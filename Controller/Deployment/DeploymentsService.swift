@@ -4,8 +4,10 @@ package import Store
 
 /// Finds the nodes that a run names; the bare metal area does it.
 package protocol ConfigurableNodes: Sendable {
-    /// The node's identifier and name.
+    /// The identifier and name of the node that a UUID or a name refers to.
+    ///
     /// - Parameter reference: a UUID or a name.
+    /// - Returns: both.
     /// - Throws: `Fault` when there is no such node or it is not `active`.
     func activeNode(_ reference: String) async throws -> (id: NodeID, name: String)
 }
@@ -38,7 +40,9 @@ package struct DeploymentsService: Sendable {
         self.random = random
     }
 
-    /// Stores a new run and starts it. Returns once it is stored.
+    /// Stores a new run and starts it.
+    ///
+    /// Returns once it is stored.
     /// - Throws: `Fault` `.invalid` for a bad request, `.conflict` when a node takes part in another
     ///   running deployment or is not active.
     package func create(_ request: DeploymentRequest) async throws -> Deployment {
@@ -135,7 +139,9 @@ package struct DeploymentsService: Sendable {
         return deployment
     }
 
-    /// Stops a run where it is. Puppet that runs already is not interrupted; its result is ignored.
+    /// Stops a run where it is.
+    ///
+    /// Puppet that runs already is not interrupted; its result is ignored.
     /// - Throws: `Fault` `.conflict` when it is not running.
     package func cancel(_ id: DeploymentID) async throws -> Deployment {
         let now = time.now

@@ -4,8 +4,7 @@ import Protocol
 struct Exposition {
     private(set) var text = ""
 
-    /// Begins a family.
-    /// - Parameter type: `gauge` or `counter`.
+    /// Begins a family, whose type is `gauge` or `counter`.
     mutating func family(_ name: String, _ type: String, _ help: String) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
     }

@@ -43,8 +43,8 @@ package final class TelemetryService: MetricSink {
             var message = WireStreamMetric()
             message.node = node.text
             message.sample = sample
-            guard let payload: [UInt8] = try? message.serializedBytes()  // cannot fail: no Any inside
-            else { continue }
+            // Only a message with an Any inside can fail to serialise; this has none.
+            guard let payload: [UInt8] = try? message.serializedBytes() else { continue }
             stream.publish(topic: "metric.\(node.text).\(sample.name)", payload: payload)
         }
     }
@@ -68,9 +68,10 @@ package final class TelemetryService: MetricSink {
 
 /// Resident memory of this process in bytes; 0 when /proc cannot be read.
 private func residentBytes() -> Int64 {
+    // Without /proc the figure is shown as 0.
     guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else {
         return 0
-    }  // shown as 0
+    }
     let fields = text.split(separator: " ")
     guard fields.count > 1, let pages = Int64(fields[1]) else { return 0 }
     return pages * Int64(sysconf(Int32(_SC_PAGESIZE)))

@@ -56,7 +56,9 @@ package struct Fault: Error, Sendable, CustomStringConvertible {
     package var report: String {
         var text = message
         if !detail.isEmpty { text += " (\(detail))" }
-        if let cause { text += "; cause: \((cause as? Fault)?.report ?? String(describing: cause))" }
+        if let cause {
+            text += "; cause: \((cause as? Fault)?.report ?? String(describing: cause))"
+        }
         return text
     }
 }
@@ -75,12 +77,14 @@ extension Fault {
         case let late as TimeBudgetExceeded:
             self.init(
                 .timeout,
-                "cannot wait longer than \(late.budget) for \(late.subject): the time budget is used up"
+                "cannot wait longer than \(late.budget) for \(late.subject): the budget is used up"
             )
         default:
             self.init(
-                .internalError, "cannot finish the request: an internal error was logged",
-                cause: error)
+                .internalError,
+                "cannot finish the request: an internal error was logged",
+                cause: error
+            )
         }
     }
 }

@@ -1,4 +1,6 @@
-/// The keys of log metadata. A key that is not listed here is not used.
+/// The keys of log metadata.
+///
+/// A key that is not listed here is not used.
 package enum LogKey {
     package static let requestID = "request.id"
     package static let nodeID = "node.id"

@@ -90,14 +90,17 @@ package func startThread(name: String, _ body: @escaping @Sendable () -> Void) {
     var thread = pthread_t()
     let box = Unmanaged.passRetained(Box(name: name, body: body))
     let status = pthread_create(
-        &thread, nil,
+        &thread,
+        nil,
         { context in
             guard let context else { return nil }
             let box = Unmanaged<Box>.fromOpaque(context).takeRetainedValue()
             nameThread(String(box.name.prefix(15)))
             box.body()
             return nil
-        }, box.toOpaque())
+        },
+        box.toOpaque()
+    )
     precondition(status == 0, "cannot start thread \(name): error \(status)")
     pthread_detach(thread)
 }

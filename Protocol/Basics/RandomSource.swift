@@ -1,7 +1,9 @@
 package import Protocol
 import Synchronization
 
-/// Gives bytes that nobody can guess. Simulation puts a seeded generator in its place.
+/// Gives bytes that nobody can guess.
+///
+/// Simulation puts a seeded generator in its place.
 package protocol RandomSource: Sendable {
     /// Returns `count` random bytes.
     func bytes(_ count: Int) -> [UInt8]
@@ -37,7 +39,9 @@ package struct SystemRandom: RandomSource {
     }
 }
 
-/// Repeatable numbers for tests and simulation (SplitMix64, Steele and others 2014). Never for secrets.
+/// Repeatable numbers for tests and simulation (SplitMix64, Steele and others 2014).
+///
+/// Never for secrets.
 package final class SeededRandom: RandomSource {
     private let state: Mutex<UInt64>
 

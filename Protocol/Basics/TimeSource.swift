@@ -1,7 +1,9 @@
 import Glibc
 package import Protocol
 
-/// Tells the time and waits. The only clock in the product; simulation puts a virtual one in its place.
+/// Tells the time and waits.
+///
+/// The only clock in the product; simulation puts a virtual one in its place.
 package protocol TimeSource: Sendable {
     /// Time of day, as the operator's clock shows it. It may jump.
     var now: Timestamp { get }
@@ -43,7 +45,10 @@ package struct TimeBudgetExceeded: Error, Sendable {
 }
 
 /// Runs `operation` and cancels it when it takes longer than `budget`.
-/// - Parameter subject: what is waited for, for the error's text.
+///
+/// `subject` says what is waited for, for the error's text.
+///
+/// - Returns: what the operation returns.
 /// - Throws: `TimeBudgetExceeded`, or what the operation throws.
 package func withBudget<Result: Sendable>(
     _ budget: Duration,
