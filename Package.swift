@@ -46,7 +46,6 @@ let hummingbirdTesting = Target.Dependency.product(
     name: "HummingbirdTesting",
     package: "hummingbird"
 )
-let jwt = Target.Dependency.product(name: "JWTKit", package: "jwt-kit")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(
     name: "ServiceLifecycle",
@@ -140,12 +139,12 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
-        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.0"),
     ],
     targets: [
         // Protocol: what both daemons share.
         .systemLibrary(name: "CZeroMQ", path: "Protocol/CZeroMQ", pkgConfig: "libzmq"),
         .systemLibrary(name: "CZstd", path: "Protocol/CZstd", pkgConfig: "libzstd"),
+        .systemLibrary(name: "CZlib", path: "Protocol/CZlib", pkgConfig: "zlib"),
         library(
             "Protocol",
             "Protocol/Messages",
@@ -189,7 +188,7 @@ let package = Package(
             "Identity",
             "Controller/Identity",
             [
-                "Protocol", "Basics", "Store", "HTTP", crypto, cryptoExtras, jwt, grdb, logging,
+                "Protocol", "Basics", "Store", "HTTP", crypto, cryptoExtras, grdb, logging,
                 hummingbird,
             ]
         ),
@@ -197,8 +196,8 @@ let package = Package(
             "Images",
             "Controller/Images",
             [
-                "Protocol", "Basics", "Store", "HTTP", "Identity", "CZstd", crypto, grdb, logging,
-                hummingbird, nioCore,
+                "Protocol", "Basics", "Store", "HTTP", "Identity", "CZstd", "CZlib", crypto, grdb,
+                logging, hummingbird, nioCore, nioPosix,
             ]
         ),
         library(

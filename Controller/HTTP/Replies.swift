@@ -9,7 +9,7 @@ extension Response {
     ///
     /// Names are sorted, so that equal answers have equal bytes.
     package static func json(
-        _ value: some Encodable,
+        encoding value: some Encodable,
         status: HTTPResponse.Status = .ok,
         headers: HTTPFields = [:]
     ) throws -> Response {

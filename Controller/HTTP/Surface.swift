@@ -31,6 +31,26 @@ package struct AuditRecord: Sendable {
     package let method: String
     package let path: String
     package let status: Int
+
+    package init(
+        time: Timestamp,
+        requestID: String,
+        userID: String,
+        userName: String,
+        address: String,
+        method: String,
+        path: String,
+        status: Int
+    ) {
+        self.time = time
+        self.requestID = requestID
+        self.userID = userID
+        self.userName = userName
+        self.address = address
+        self.method = method
+        self.path = path
+        self.status = status
+    }
 }
 
 /// Keeps audit records.
