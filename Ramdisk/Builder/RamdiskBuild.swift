@@ -1,0 +1,175 @@
+package import Basics
+import Glibc
+import HostTools
+import Protocol
+
+/// What a ramdisk is made of.
+package struct RamdiskRecipe: Sendable {
+    /// Decides kernel and modules.
+    package var drivers: DriverSet
+    /// As `uname -r` prints it; nil is the newest kernel that apt knows.
+    package var kernelVersion: String?
+    /// Path of the agent's executable.
+    package var agent: String
+    /// Directory that gets `kernel` and `initrd`.
+    package var output: String
+    /// Directory for packages and compressed parts.
+    package var cache: String
+    /// Time of every file, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    package var modified: UInt32
+
+    package init(
+        drivers: DriverSet,
+        kernelVersion: String? = nil,
+        agent: String,
+        output: String,
+        cache: String,
+        modified: UInt32 = 0
+    ) {
+        self.drivers = drivers
+        self.kernelVersion = kernelVersion
+        self.agent = agent
+        self.output = output
+        self.cache = cache
+        self.modified = modified
+    }
+}
+
+/// Builds `kernel` and `initrd`. The same recipe, agent, libraries and kernel package give the same bytes.
+///
+/// The initrd is two zstd frames of one cpio archive each: what every ramdisk has, then the kernel's
+/// modules. The kernel unpacks them one after the other, and iPXE adds the boot fragment as a third.
+package struct RamdiskBuild<Time: TimeSource>: Sendable {
+    /// Budget in bytes of the compressed first part, everything but modules.
+    package static var baseBytesMax: Int { 20_000_000 }
+
+    private let recipe: RamdiskRecipe
+    private let time: Time
+
+    package init(_ recipe: RamdiskRecipe, time: Time) {
+        self.recipe = recipe
+        self.time = time
+    }
+
+    /// Builds and writes both files.
+    /// - Throws: `Fault` that names what is missing; nothing half-written is left in the output.
+    package func run() async throws -> RamdiskReport {
+        let packages = KernelPackages(cache: "\(recipe.cache)/kernel", time: time)
+        let kernel = try await packages.unpacked(recipe.drivers, version: recipe.kernelVersion)
+        let index = try ModuleIndex(directory: kernel.modulesDirectory)
+        let wanted = recipe.drivers.wanted.flatMap(\.modules)
+        let closure = index.closure(of: wanted + recipe.drivers.loadedAtStart)
+
+        let base = try await makeBase()
+        let modules = try await RamdiskTree.modules(
+            closure.modules,
+            of: index,
+            kernel: kernel,
+            start: recipe.drivers.loadedAtStart,
+            decompress: { try await decompress($0) }
+        )
+        let frames = FrameCache(directory: "\(recipe.cache)/frames")
+        let baseFrame = try frames.frame(of: base, modified: recipe.modified)
+        guard baseFrame.count <= Self.baseBytesMax else {
+            throw Fault(
+                .tooLarge,
+                "cannot use agent \(recipe.agent): the ramdisk without modules is \(baseFrame.count)"
+                    + " bytes, its budget is \(Self.baseBytesMax); build the agent in release mode"
+            )
+        }
+        let moduleFrame = try frames.frame(of: modules, modified: recipe.modified)
+        let image = try HostFile.read(kernel.imagePath)
+
+        try makeDirectories(recipe.output)
+        try HostFile.write(image, to: "\(recipe.output)/kernel")
+        try HostFile.write(baseFrame + moduleFrame, to: "\(recipe.output)/initrd")
+        return RamdiskReport(
+            kernelVersion: kernel.version,
+            kernelBytes: image.count,
+            base: base,
+            baseBytes: baseFrame.count,
+            modules: modules,
+            moduleBytes: moduleFrame.count,
+            closure: closure
+        )
+    }
+
+    private func makeBase() async throws -> CpioArchive {
+        let agentPath = recipe.agent
+        guard HostFile.exists(agentPath) else {
+            throw Fault(
+                .notFound,
+                "cannot find the agent at \(agentPath): build product rdo-agent or name it by --agent"
+            )
+        }
+        let agent = try ElfFile(try HostFile.read(agentPath), name: agentPath)
+        var libraries: [String: [UInt8]] = [:]
+        let loaderName = agent.interpreter?.split(separator: "/").last.map(String.init)
+        for (name, path) in try SharedLibraries().closure(of: [agentPath]) where name != loaderName
+        {
+            libraries[name] = try HostFile.read(path)
+        }
+        let busybox = try busyboxBytes()
+        return RamdiskTree.make(
+            agent: try await stripped(agentPath),
+            loader: try agent.interpreter.map { ($0, try HostFile.read($0)) },
+            libraries: libraries,
+            busybox: busybox
+        )
+    }
+
+    private func busyboxBytes() throws -> [UInt8] {
+        guard let path = Tool.locate("busybox") else {
+            throw Fault(.unavailable, "cannot find busybox: install package busybox-static")
+        }
+        let bytes = try HostFile.read(path)
+        guard try ElfFile(bytes, name: path).needed.isEmpty else {
+            throw Fault(
+                .unavailable,
+                "cannot use \(path): it needs shared libraries; install package busybox-static"
+            )
+        }
+        return bytes
+    }
+
+    /// The program without symbols; as it is when binutils are not installed.
+    private func stripped(_ path: String) async throws -> [UInt8] {
+        guard let tool = Tool.locate("strip") ?? Tool.locate("objcopy") else {
+            return try HostFile.read(path)
+        }
+        let result = "\(recipe.cache)/agent.\(getpid()).stripped"
+        defer { unlink(result) }
+        let output = tool.hasSuffix("objcopy") ? [path, result] : ["-o", result, path]
+        try await Tool.require(
+            tool,
+            ["--strip-all"] + output,
+            budget: .seconds(60),
+            time: time
+        )
+        return try HostFile.read(result)
+    }
+
+    private func decompress(_ path: String) async throws -> [UInt8] {
+        let programs = [".xz": "xz", ".zst": "zstd", ".gz": "gzip"]
+        guard let program = programs.first(where: { path.hasSuffix($0.key) })?.value else {
+            throw Fault(.notSupported, "cannot read module \(path): its compression is not known")
+        }
+        // Programs speak text through HostTools, so the bytes go through a file.
+        let copy = "\(recipe.cache)/module.\(getpid())"
+        defer { unlink(copy) }
+        let suffix = path.split(separator: ".").last ?? ""
+        try await Tool.require(
+            "cp",
+            ["--", path, "\(copy).\(suffix)"],
+            budget: .seconds(60),
+            time: time
+        )
+        try await Tool.require(
+            program,
+            ["-d", "-f", "\(copy).\(suffix)"],
+            budget: .seconds(60),
+            time: time
+        )
+        return try HostFile.read(copy)
+    }
+}
