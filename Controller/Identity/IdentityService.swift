@@ -210,7 +210,7 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
     /// Makes a credential that reads metrics and nothing else; it is shown this once.
     /// - Throws: `Fault` of kind `conflict` when the name is taken.
     package func createReader(_ name: String) async throws -> Secret {
-        let text = "rdo_reader_" + base64URL(random.bytes(32))
+        let text = "rdo_reader_" + Base64URL.encode(random.bytes(32))
         let digest = Array(SHA256.hash(data: Array(text.utf8)))
         let now = time.now
         try Self.checkName(name)

@@ -1,6 +1,5 @@
 package import Basics
 import Crypto
-import FoundationEssentials
 import HTTP
 import Protocol
 
@@ -28,7 +27,7 @@ struct TokenClaims: Sendable, Equatable {
 /// how it is checked, which is where libraries for every algorithm were attacked.
 package struct TokenSigner: Sendable {
     static let tokenBytesMax = 2048
-    private static let header = base64URL(Array(#"{"alg":"ES256","typ":"JWT"}"#.utf8))
+    private static let header = Base64URL.encode(Array(#"{"alg":"ES256","typ":"JWT"}"#.utf8))
 
     private let key: P256.Signing.PrivateKey
 
@@ -64,9 +63,9 @@ package struct TokenSigner: Sendable {
             "iat": .integer(claims.issued.nanoseconds / 1_000_000_000),
             "exp": .integer(claims.expires.nanoseconds / 1_000_000_000),
         ]
-        let signed = Self.header + "." + base64URL(Array(payload.canonicalText.utf8))
+        let signed = Self.header + "." + Base64URL.encode(Array(payload.canonicalText.utf8))
         let signature = try key.signature(for: Array(signed.utf8))
-        return Secret(signed + "." + base64URL(Array(signature.rawRepresentation)))
+        return Secret(signed + "." + Base64URL.encode(Array(signature.rawRepresentation)))
     }
 
     /// Reads a token whose signature is ours and that has not expired; `nil` otherwise.
@@ -75,8 +74,8 @@ package struct TokenSigner: Sendable {
         guard text.utf8.count <= Self.tokenBytesMax else { return nil }
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[0] == Self.header,
-            let payload = bytes(base64URL: parts[1]),
-            let raw = bytes(base64URL: parts[2]),
+            let payload = Base64URL.decode(parts[1]),
+            let raw = Base64URL.decode(parts[2]),
             // Not a signature at all: the same answer as a wrong one.
             let signature = try? P256.Signing.ECDSASignature(rawRepresentation: raw),
             key.publicKey.isValidSignature(signature, for: Array("\(parts[0]).\(parts[1])".utf8)),
@@ -98,25 +97,4 @@ package struct TokenSigner: Sendable {
             expires: Timestamp(nanoseconds: expires * 1_000_000_000)
         )
     }
-}
-
-/// Base64 with the URL alphabet and without padding (RFC 4648, 5).
-func base64URL(_ bytes: [UInt8]) -> String {
-    String(
-        Data(bytes).base64EncodedString().compactMap { character in
-            switch character {
-            case "+": "-"
-            case "/": "_"
-            case "=": nil
-            default: character
-            }
-        }
-    )
-}
-
-func bytes(base64URL text: some StringProtocol) -> [UInt8]? {
-    guard !text.contains(where: { $0 == "+" || $0 == "/" || $0 == "=" }) else { return nil }
-    var padded = text.map { $0 == "-" ? "+" : $0 == "_" ? "/" : $0 }
-    padded += repeatElement("=", count: (4 - padded.count % 4) % 4)
-    return Data(base64Encoded: String(padded)).map { Array($0) }
 }
