@@ -182,7 +182,7 @@ let package = Package(
         library(
             "Boot",
             "Controller/Boot",
-            ["Protocol", "Basics", "HTTP", "Store", hummingbird, logging]
+            ["Protocol", "Basics", "HTTP", "HostTools", "Store", hummingbird, logging]
         ),
         library(
             "Identity",
@@ -257,9 +257,8 @@ let package = Package(
             "CommandLine",
             "Controller/CommandLine",
             [
-                "Protocol", "Basics", "HostTools", "Lab", "ImageBuilder", "Undercloud",
-                argumentParser,
-                asyncHTTPClient, nioCore, nioSSL, yams, logging,
+                "Protocol", "Basics", "HostTools", "Lab", "RamdiskBuilder", "ImageBuilder", "Undercloud",
+                argumentParser, asyncHTTPClient, crypto, nioCore, nioSSL, yams, logging,
             ],
             link: foundation
         ),
@@ -288,12 +287,15 @@ let package = Package(
         library(
             "AgentCore",
             "Agent/Core",
-            ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", logging]
+            ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", logging, protobuf]
         ),
         program(
             "AgentDaemon",
             "Agent/Daemon",
-            ["Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore", logging],
+            [
+                "Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore", logging,
+                protobuf,
+            ],
             link: essentials
         ),
 
@@ -301,7 +303,7 @@ let package = Package(
         library(
             "RamdiskBuilder",
             "Ramdisk/Builder",
-            ["Basics", "HostTools", "CZstd", crypto, logging]
+            ["Protocol", "Basics", "HostTools", "CZstd", crypto, logging]
         ),
         program(
             "RamdiskCommand",
@@ -311,11 +313,11 @@ let package = Package(
         ),
 
         // Packaging.
-        library("Lab", "packaging/Lab", ["Basics", "HostTools", yams, logging]),
+        library("Lab", "packaging/Lab", ["Protocol", "Basics", "HostTools"]),
         library(
             "ImageBuilder",
             "packaging/ImageBuilder",
-            ["Basics", "HostTools", crypto, logging]
+            ["Protocol", "Basics", "HostTools", "RamdiskBuilder", crypto, logging]
         ),
 
         // Tests.
@@ -324,7 +326,7 @@ let package = Package(
         tests("TransportTests", ["Transport", "Protocol", "Basics", "CZeroMQ", protobuf]),
         tests("HostToolsTests", ["HostTools", "Basics"]),
         tests("StoreTests", ["Store", "Basics", "Protocol", grdb]),
-        tests("HTTPTests", ["HTTP", "Basics", hummingbird, hummingbirdTesting]),
+        tests("HTTPTests", ["HTTP", "HostTools", "Basics", hummingbird, hummingbirdTesting, logging]),
         tests("PowerTests", ["Power", "Basics", "HostTools"]),
         tests(
             "BootTests",
@@ -384,11 +386,15 @@ let package = Package(
             "AgentCoreTests",
             ["AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol"]
         ),
-        tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics"]),
-        tests("LabTests", ["Lab", "HostTools", "Basics"]),
-        tests("ImageBuilderTests", ["ImageBuilder", "HostTools", "Basics"]),
-        tests("CompatibilityTests", ["HostTools", "Basics"]),
-        tests("IntegrationTests", ["Lab", "HostTools", "Basics", "Protocol"]),
+        tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics", "CZstd"]),
+        tests("LabTests", ["Lab", "HostTools", "Protocol", "Basics"]),
+        tests("ImageBuilderTests", ["ImageBuilder", "RamdiskBuilder", "HostTools", "Basics"]),
+        library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
+        tests("CompatibilityTests", ["Harness", "HostTools", "Basics", "ControllerDaemon"]),
+        tests(
+            "IntegrationTests",
+            ["Harness", "HostTools", "Basics", "ControllerDaemon", "CommandLine", "RamdiskCommand"]
+        ),
         tests("TidyTests", ["Basics"]),
     ],
     swiftLanguageModes: [.v6]

@@ -1,0 +1,229 @@
+import Basics
+import HTTP
+import Hummingbird
+import HummingbirdTesting
+import Logging
+import Synchronization
+import Testing
+
+/// Knows three tokens, each of one role, and one read-only credential.
+private struct Doorman: RequestAuthenticator {
+    func principal(token: Secret) async throws -> Principal {
+        guard let role = Role(rawValue: token.reveal()) else {
+            throw Fault(.unauthenticated, "cannot accept this token")
+        }
+        return Principal(
+            userID: "u",
+            userName: "somebody",
+            scope: .system,
+            role: role,
+            isAdminProject: false,
+            tokenID: "t"
+        )
+    }
+
+    func isReader(credential: Secret) async throws -> Bool { credential == Secret("scraper") }
+}
+
+private final class Notebook: AuditTrail {
+    let records = Mutex<[AuditRecord]>([])
+    func keep(_ record: AuditRecord) async { records.withLock { $0.append(record) } }
+}
+
+private struct Shape: Codable {
+    struct Inner: Codable { var count: Int }
+    var name: String
+    var inner: Inner
+}
+
+@Suite struct SurfaceTests {
+    private let notebook = Notebook()
+
+    private func withClient(
+        _ body: @Sendable (any TestClientProtocol) async throws -> Void
+    ) async throws {
+        let surface = Surface(
+            authenticator: Doorman(),
+            audit: notebook,
+            logger: Logger(label: "test"),
+            time: SystemTime(),
+            random: SeededRandom(seed: 1)
+        )
+        let root = surface.area("", dialect: .ironic)
+        root.get("/open", .open) { _, _ in .text("hello") }
+        root.get("/member", .role(.member)) { _, context in
+            .text(try context.requirePrincipal().userName)
+        }
+        root.get("/scrape", .scrape) { _, _ in .text("metrics") }
+        root.get("/token", .token) { _, _ in .text("yes") }
+        root.post("/decode", .role(.reader)) { request, context in
+            let shape = try await request.decode(Shape.self, context)
+            return try .json(encoding: shape)
+        }
+        root.get("/broken", .open) { _, _ in throw Oops() }
+        surface.area("/identity", dialect: .keystone).get("/fail", .open) { _, _ in
+            throw Fault(.conflict, "cannot do it", detail: "the secret detail")
+        }
+        surface.area("/image", dialect: .glance).get("/fail", .open) { _, _ in
+            throw Fault(.tooLarge, "cannot do it")
+        }
+        surface.area("/v1/deployments", dialect: .plain).get("/fail", .open) { _, _ in
+            throw Fault(.timeout, "cannot do it")
+        }
+        root.get("/things/:id", .open) { _, context in .text(try context.parameter("id")) }
+        let application = Application(router: surface.makeRouter())
+        try await application.test(.router) { try await body($0) }
+    }
+
+    private struct Oops: Error {}
+
+    @Test(arguments: [
+        ("/open", "", 200), ("/member", "", 401), ("/member", "bad", 401),
+        ("/member", "reader", 403),
+        ("/member", "member", 200), ("/member", "admin", 200), ("/token", "", 401),
+        ("/token", "reader", 200), ("/nowhere", "", 401), ("/nowhere", "bad", 401),
+        ("/nowhere", "reader", 404), ("/identity/nowhere", "", 401), ("/scrape", "", 401),
+        ("/scrape", "reader", 200),
+    ])
+    func `a route is open only to whom it says`(path: String, token: String, code: Int) async throws
+    {
+        try await withClient { client in
+            let headers: HTTPFields = token.isEmpty ? [:] : [.authToken: token]
+            let response = try await client.execute(uri: path, method: .get, headers: headers)
+            #expect(response.status.code == code)
+        }
+    }
+
+    @Test(arguments: [
+        ("Bearer scraper", 200), ("Bearer other", 401), ("Basic eDpzY3JhcGVy", 200),
+        ("Basic ====", 401), ("Bearer", 401), ("Digest x", 401),
+    ])
+    func `a read-only credential opens the metrics`(header: String, code: Int) async throws {
+        try await withClient { client in
+            let metrics = try await client.execute(
+                uri: "/scrape",
+                method: .get,
+                headers: [.authorization: header]
+            )
+            #expect(metrics.status.code == code)
+            let other = try await client.execute(
+                uri: "/member",
+                method: .get,
+                headers: [.authorization: header]
+            )
+            #expect(other.status.code == 401)
+        }
+    }
+
+    @Test func `each service words a fault in its own way`() async throws {
+        try await withClient { client in
+            let keystone = try await client.execute(uri: "/identity/fail", method: .get)
+            #expect(keystone.status == .conflict)
+            #expect(
+                String(buffer: keystone.body)
+                    == #"{"error":{"code":409,"message":"cannot do it","title":"Conflict"}}"#
+            )
+            let glance = try await client.execute(uri: "/image/fail", method: .get)
+            #expect(
+                try JSONValue(parsing: glance.body.readableBytesView)["message"] == "cannot do it"
+            )
+            let plain = try await client.execute(uri: "/v1/deployments/fail", method: .get)
+            #expect(
+                try JSONValue(parsing: plain.body.readableBytesView)["error"]?["kind"] == "timeout"
+            )
+            let ironic = try await client.execute(uri: "/member", method: .get)
+            let message = try JSONValue(parsing: ironic.body.readableBytesView)["error_message"]
+            let inner = try JSONValue(parsing: try #require(message?.text).utf8)
+            #expect(inner["faultcode"] == "Client")
+            #expect(inner["debuginfo"] == .null)
+        }
+    }
+
+    @Test func `an unexpected error tells nothing`() async throws {
+        try await withClient { client in
+            let response = try await client.execute(uri: "/broken", method: .get)
+            #expect(response.status == .internalServerError)
+            #expect(!String(buffer: response.body).contains("Oops"))
+        }
+    }
+
+    @Test(arguments: [
+        (#"{"name":"a","inner":{"count":1}}"#, 200, ""),
+        (#"{"inner":{"count":1}}"#, 400, "has no “name”"),
+        (#"{"name":"a","inner":{"count":"x"}}"#, 400, "“inner.count” has the wrong type"),
+        (#"{"name":null,"inner":{"count":1}}"#, 400, "“name” is null"),
+        (#"{"name":"a","name":"b"}"#, 400, "appears twice"),
+        ("{", 400, "at byte 1"),
+        (String(repeating: "[", count: 5000), 400, "nesting"),
+    ])
+    func `a request of the wrong shape is told what is wrong`(
+        body: String,
+        code: Int,
+        part: String
+    ) async throws {
+        try await withClient { client in
+            let response = try await client.execute(
+                uri: "/decode",
+                method: .post,
+                headers: [.authToken: "reader"],
+                body: ByteBuffer(string: body)
+            )
+            #expect(response.status.code == code)
+            #expect(part.isEmpty || String(buffer: response.body).contains(part))
+        }
+    }
+
+    @Test func `a body that is too large is refused`() async throws {
+        try await withClient { client in
+            let response = try await client.execute(
+                uri: "/decode",
+                method: .post,
+                headers: [.authToken: "reader"],
+                body: ByteBuffer(repeating: 0x20, count: APIContext.bodyBytesMax + 1)
+            )
+            #expect(response.status == .contentTooLarge)
+        }
+    }
+
+    @Test func `only changing calls are audited, with who and how it ended`() async throws {
+        try await withClient { client in
+            _ = try await client.execute(uri: "/open", method: .get)
+            _ = try await client.execute(
+                uri: "/decode",
+                method: .post,
+                headers: [.authToken: "reader"]
+            )
+            _ = try await client.execute(uri: "/decode%0aforged", method: .post)
+        }
+        let records = notebook.records.withLock { $0 }
+        #expect(records.map(\.status) == [400, 401])
+        #expect(records[0].userName == "somebody")
+        #expect(records[1].userName == "")
+        #expect(records[0].requestID.hasPrefix("req-"))
+    }
+
+    @Test func `an answer carries the request's identifier and is not cached`() async throws {
+        try await withClient { client in
+            let first = try await client.execute(uri: "/open", method: .get)
+            let second = try await client.execute(uri: "/open", method: .get)
+            #expect(first.headers[.requestID] != second.headers[.requestID])
+            #expect(first.headers[.cacheControl] == "no-store")
+        }
+    }
+
+    @Test(arguments: [("/things/a%20b", "a b", 200), ("/things/%zz", "", 400)])
+    func `a path parameter is decoded`(path: String, text: String, code: Int) async throws {
+        try await withClient { client in
+            let response = try await client.execute(uri: path, method: .get)
+            #expect(response.status.code == code)
+            #expect(code != 200 || String(buffer: response.body) == text)
+        }
+    }
+
+    @Test(arguments: Fault.Kind.allCases)
+    func `every kind of fault has a code of failure`(kind: Fault.Kind) {
+        #expect((400...599).contains(kind.status.code))
+        let codes = Fault.Kind.allCases.map(\.status.code)
+        #expect(codes.filter { $0 == kind.status.code }.count == 1)
+    }
+}
