@@ -42,6 +42,11 @@ package struct TimeBudgetExceeded: Error, Sendable {
     /// What was waited for, as a clause: `the BMC's answer`.
     package let subject: String
     package let budget: Duration
+
+    package init(subject: String, budget: Duration) {
+        self.subject = subject
+        self.budget = budget
+    }
 }
 
 /// Runs `operation` and cancels it when it takes longer than `budget`.
