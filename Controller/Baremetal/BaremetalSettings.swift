@@ -1,0 +1,29 @@
+package import Boot
+import Protocol
+
+/// What the configuration says about this area.
+package struct BaremetalSettings: Sendable {
+    package var budgets = NodeBudgets()
+    /// Whether `provide` and undeploy wipe the disks' metadata, unless the node says otherwise.
+    package var automatedClean = true
+    /// Whether machines that nobody registered get the ramdisk and become nodes in state `enroll`.
+    package var isDiscoveryOpen = false
+    /// Whether a machine without registered ports is recognised by the BMC address that it tells itself.
+    package var trustsFirstBoot = false
+    /// Where agents fetch images: `https://192.0.2.1:6385`.
+    package var imageURL: String
+    /// What boot fragments and config drives tell about the controller.
+    package var controller: BootFragment.Controller
+    /// This host's name, as the API shows it for the conductor.
+    package var hostName: String
+    /// How often the power state of idle nodes is read; zero never.
+    package var powerPoll: Duration = .seconds(60)
+    /// Nodes that are worked on at the same time.
+    package var workersMax = 256
+
+    package init(imageURL: String, controller: BootFragment.Controller, hostName: String) {
+        self.imageURL = imageURL
+        self.controller = controller
+        self.hostName = hostName
+    }
+}

@@ -1,0 +1,191 @@
+import Protocol
+
+/// What a fact makes of a ramdisk job.
+enum JobOutcome: Sendable, Equatable {
+    /// The fact is out of date.
+    case ignored
+    case goesOn(RamdiskJob)
+    case done(device: String)
+    /// The reason, as a clause.
+    case failed(String)
+}
+
+extension Node {
+    /// One step of a ramdisk job. A retry counts the attempt up, so that what the old command still
+    /// reports is out of date.
+    mutating func advance(
+        _ job: RamdiskJob,
+        _ fact: NodeFact,
+        at now: Timestamp
+    ) -> JobOutcome {
+        switch job.phase {
+        case .boot: advanceBoot(job, fact, at: now)
+        case .awaitAgent: advanceAwaitAgent(job, fact, at: now)
+        case .command(let id, _): advanceCommand(job, id, fact, at: now)
+        }
+    }
+
+    private func advanceBoot(
+        _ job: RamdiskJob,
+        _ fact: NodeFact,
+        at now: Timestamp
+    ) -> JobOutcome {
+        var job = job
+        job.since = now
+        switch fact {
+        case .bootStarted(let poweredAt):
+            job.phase = .awaitAgent(poweredAt: poweredAt)
+            job.boots += 1
+            return .goesOn(job)
+        case .agentReady(let bootID, let command):
+            job.phase = .command(id: command, bootID: bootID)
+            job.commands += 1
+            return .goesOn(job)
+        case .refused(let message): return .failed(message)
+        case .budgetExceeded:
+            return .failed(heldUp("its machine could not be switched on into the ramdisk in time"))
+        case .bmcVerified, .agentMissing, .commandDone, .commandFailed, .bootDeviceSet, .restarted,
+            .installed, .tornDown:
+            return .ignored
+        }
+    }
+
+    private func advanceAwaitAgent(
+        _ job: RamdiskJob,
+        _ fact: NodeFact,
+        at now: Timestamp
+    ) -> JobOutcome {
+        var job = job
+        job.since = now
+        switch fact {
+        case .agentReady(let bootID, let command):
+            job.phase = .command(id: command, bootID: bootID)
+            job.commands += 1
+            return .goesOn(job)
+        case .refused(let message): return .failed(message)
+        case .budgetExceeded:
+            guard job.boots < NodeLifecycle.bootsMax else {
+                return .failed(
+                    heldUp(
+                        "no agent of its ramdisk enrolled in time after \(job.boots) boots; look at its console and check that it boots from the network"
+                    )
+                )
+            }
+            job.phase = .boot
+            return .goesOn(job)
+        case .bmcVerified, .bootStarted, .agentMissing, .commandDone, .commandFailed,
+            .bootDeviceSet, .restarted, .installed, .tornDown:
+            return .ignored
+        }
+    }
+
+    private mutating func advanceCommand(
+        _ job: RamdiskJob,
+        _ command: CommandID,
+        _ fact: NodeFact,
+        at now: Timestamp
+    ) -> JobOutcome {
+        switch fact {
+        case .commandDone(let id, let device):
+            return id == command ? .done(device: device) : .ignored
+        case .commandFailed(let id, let message, let isRetryable):
+            guard id == command else { return .ignored }
+            guard isRetryable, job.commands < NodeLifecycle.commandsMax else {
+                return .failed("its agent reports: \(message)")
+            }
+            return again(job, at: now)
+        case .agentMissing:
+            guard job.boots < NodeLifecycle.bootsMax else {
+                return .failed(
+                    "the agent of its ramdisk went away and the machine was booted \(job.boots) times; look at its console"
+                )
+            }
+            return again(job, at: now)
+        case .refused(let message): return .failed(message)
+        case .budgetExceeded:
+            return .failed(heldUp("its agent did not finish the command in time"))
+        case .bmcVerified, .bootStarted, .agentReady, .bootDeviceSet, .restarted, .installed,
+            .tornDown:
+            return .ignored
+        }
+    }
+
+    /// Back to the ramdisk, for another command.
+    private mutating func again(_ job: RamdiskJob, at now: Timestamp) -> JobOutcome {
+        attempt = attempt.next
+        var job = job
+        job.phase = .boot
+        job.since = now
+        return .goesOn(job)
+    }
+
+    mutating func takeDeploying(_ job: DeployJob, _ fact: NodeFact, at now: Timestamp) {
+        var next = job
+        switch job.stage {
+        case .ramdisk(let ramdisk):
+            let bootID = if case .command(_, let bootID) = ramdisk.phase { bootID } else { "" }
+            switch advance(ramdisk, fact, at: now) {
+            case .ignored: return
+            case .goesOn(let ramdisk): next.stage = .ramdisk(ramdisk)
+            case .failed(let reason): return failDeploying(reason)
+            case .done(let device):
+                next.device = device
+                next.stage = .bootDevice(bootID: bootID, since: now)
+            }
+        case .bootDevice(let bootID, _):
+            switch fact {
+            case .bootDeviceSet(let restart):
+                next.stage = .restart(command: restart, bootID: bootID, since: now)
+            case .refused(let message): return failDeploying(message)
+            case .budgetExceeded:
+                return failDeploying(heldUp("its firmware could not be told to boot from the disk"))
+            case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone,
+                .commandFailed, .restarted, .installed, .tornDown:
+                return
+            }
+        case .restart(let command, let bootID, _):
+            switch fact {
+            case .commandDone(command, _), .restarted, .agentMissing:
+                next.stage = .awaitInstalled(bootID: bootID, since: now)
+            case .installed: return finishDeploying(job, at: now)
+            case .refused(let message): return failDeploying(message)
+            case .budgetExceeded:
+                return failDeploying(heldUp("its machine did not leave the ramdisk"))
+            case .bmcVerified, .bootStarted, .agentReady, .commandDone, .commandFailed,
+                .bootDeviceSet, .tornDown:
+                return
+            }
+        case .awaitInstalled:
+            switch fact {
+            case .installed: return finishDeploying(job, at: now)
+            case .refused(let message): return failDeploying(message)
+            case .budgetExceeded:
+                return failDeploying(
+                    heldUp(
+                        "the agent of the installed system did not say hello in time; look at the machine's console"
+                    )
+                )
+            case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone,
+                .commandFailed, .bootDeviceSet, .restarted, .tornDown:
+                return
+            }
+        }
+        state = .deploying(job: next)
+    }
+
+    private mutating func failDeploying(_ reason: String) {
+        fail(.deployFailed, "cannot deploy node \(label): \(reason)")
+    }
+
+    private mutating func finishDeploying(_ job: DeployJob, at now: Timestamp) {
+        state = .active(
+            installation: Installation(
+                image: job.order.image,
+                hasAgent: job.order.hasAgent,
+                device: job.device,
+                attempt: attempt,
+                since: now
+            )
+        )
+    }
+}

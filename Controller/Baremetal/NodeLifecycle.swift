@@ -1,0 +1,256 @@
+import Basics
+package import Protocol
+
+/// The life cycle of nodes: which event moves which state where.
+package enum NodeLifecycle {
+    /// One line of the table: in state `from`, `event` leads to one of `to`.
+    package struct Row: Sendable, Equatable {
+        package let from: ProvisionState.Name
+        /// The name of a `NodeWish` or a `NodeFact`.
+        package let event: String
+        package let to: [ProvisionState.Name]
+    }
+
+    /// Boots into the ramdisk that one job may take.
+    package static let bootsMax = 2
+    /// Commands that one job may hand out; the second after a failure that may pass.
+    package static let commandsMax = 2
+
+    private static func wish(
+        _ from: ProvisionState.Name,
+        _ wish: NodeWish.Name,
+        _ to: ProvisionState.Name...
+    ) -> Row {
+        Row(from: from, event: wish.rawValue, to: to)
+    }
+
+    private static func fact(
+        _ from: ProvisionState.Name,
+        _ fact: NodeFact.Name,
+        _ to: ProvisionState.Name...
+    ) -> Row {
+        Row(from: from, event: fact.rawValue, to: to)
+    }
+
+    /// What a ramdisk job reports, the same in each state that has one.
+    private static func ramdisk(
+        _ state: ProvisionState.Name,
+        done: ProvisionState.Name,
+        failed: ProvisionState.Name
+    ) -> [Row] {
+        [
+            fact(state, .bootStarted, state),
+            fact(state, .agentReady, state),
+            fact(state, .agentMissing, state, failed),
+            fact(state, .commandDone, done),
+            fact(state, .commandFailed, state, failed),
+            fact(state, .refused, failed),
+            fact(state, .budgetExceeded, state, failed),
+            wish(state, .abort, failed),
+        ]
+    }
+
+    /// Every way to go. What is not here does not exist.
+    package static let table: [Row] =
+        [
+            wish(.enroll, .manage, .verifying),
+            fact(.verifying, .bmcVerified, .manageable),
+            fact(.verifying, .refused, .enroll),
+            fact(.verifying, .budgetExceeded, .enroll),
+            wish(.verifying, .abort, .enroll),
+            wish(.manageable, .inspect, .inspecting),
+            wish(.manageable, .provide, .cleaning, .available),
+            wish(.inspectFailed, .inspect, .inspecting),
+            wish(.inspectFailed, .manage, .manageable),
+            wish(.cleanFailed, .manage, .manageable),
+            wish(.available, .manage, .manageable),
+            wish(.available, .deploy, .deploying),
+            wish(.deployFailed, .deploy, .deploying),
+            wish(.deployFailed, .rebuild, .deploying),
+            wish(.deployFailed, .delete, .deleting),
+            wish(.active, .rebuild, .deploying),
+            wish(.active, .delete, .deleting),
+            wish(.error, .rebuild, .deploying),
+            wish(.error, .delete, .deleting),
+            fact(.deleting, .tornDown, .cleaning, .available),
+            fact(.deleting, .refused, .error),
+            fact(.deleting, .budgetExceeded, .error),
+            wish(.deploying, .delete, .deleting),
+            fact(.deploying, .bootDeviceSet, .deploying),
+            fact(.deploying, .restarted, .deploying),
+            fact(.deploying, .installed, .active),
+        ]
+        + ramdisk(.inspecting, done: .manageable, failed: .inspectFailed)
+        + ramdisk(.cleaning, done: .available, failed: .cleanFailed)
+        + ramdisk(.deploying, done: .deploying, failed: .deployFailed)
+
+    private static let index: [String: [ProvisionState.Name]] = Dictionary(
+        table.map { ("\($0.from.rawValue) \($0.event)", $0.to) },
+        uniquingKeysWith: { $0 + $1 }
+    )
+
+    /// Where an event may lead; `nil` when the table has no row for it.
+    package static func targets(
+        of state: ProvisionState.Name,
+        on event: String
+    ) -> [ProvisionState.Name]? {
+        index["\(state.rawValue) \(event)"]
+    }
+
+    /// The table as the diagram that stands in the area's README and in `ProvisionState`.
+    package static var diagram: [String] {
+        table.filter { $0.to != [$0.from] }.map { row in
+            let targets = row.to.filter { $0 != row.from }.map(\.rawValue).joined(separator: " or ")
+            return "\(row.from.rawValue) ── \(row.event) ──> \(targets)"
+        }
+    }
+}
+
+extension Node {
+    /// Moves the node along the life-cycle table.
+    ///
+    /// A fact that does not fit the phase of its state is out of date: the node stays as it is.
+    /// - Throws: `InvalidTransition` when the table has no row for this state and event; the node is
+    ///   unchanged.
+    package mutating func apply(
+        _ event: NodeEvent,
+        at now: Timestamp
+    ) throws(InvalidTransition) {
+        guard let targets = NodeLifecycle.targets(of: state.name, on: event.name) else {
+            throw InvalidTransition(node: label, state: state.ironicName, event: event.name)
+        }
+        let before = state
+        switch event {
+        case .wish(let wish): take(wish, at: now)
+        case .fact(let fact): take(fact, at: now)
+        }
+        guard state != before else { return }
+        precondition(
+            targets.contains(state.name),
+            "\(before.name) on \(event.name) led to \(state.name)"
+        )
+        obstacle = nil
+        if state.name != before.name { stateSince = now }
+    }
+
+    /// Whether an agent's report about a command is about the present work.
+    package func expects(_ command: CommandID, attempt reported: Attempt) -> Bool {
+        reported == attempt && command == self.command
+    }
+
+    /// The command that is out to the ramdisk's agent, if any.
+    package var command: CommandID? {
+        if let job = state.ramdiskJob { return job.command }
+        if case .deploying(let job) = state, case .restart(let command, _, _) = job.stage {
+            return command
+        }
+        return nil
+    }
+
+    private mutating func begin(_ next: ProvisionState) {
+        attempt = attempt.next
+        lastError = nil
+        state = next
+    }
+
+    mutating func fail(_ next: ProvisionState, _ message: String) {
+        lastError = message
+        state = next
+    }
+
+    private mutating func take(_ wish: NodeWish, at now: Timestamp) {
+        switch wish {
+        case .manage:
+            if state == .enroll { begin(.verifying) } else { begin(.manageable) }
+        case .inspect:
+            inspectionStartedAt = now
+            inspectionFinishedAt = nil
+            begin(.inspecting(job: RamdiskJob(at: now)))
+        case .provide(let clean):
+            begin(clean ? .cleaning(job: RamdiskJob(at: now)) : .available)
+        case .deploy(let order), .rebuild(let order):
+            let job = DeployJob(order: order, stage: .ramdisk(RamdiskJob(at: now)), device: "")
+            begin(.deploying(job: job))
+        case .delete: begin(.deleting)
+        case .abort:
+            let words = "cannot finish the work on node \(label): it was aborted by request"
+            switch state {
+            case .verifying: begin(.enroll)
+            case .inspecting: begin(.inspectFailed)
+            case .cleaning: begin(.cleanFailed)
+            case .deploying: begin(.deployFailed)
+            case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
+                .active, .deleting, .error:
+                return
+            }
+            lastError = words
+        }
+    }
+
+    private mutating func take(_ fact: NodeFact, at now: Timestamp) {
+        switch state {
+        case .verifying: takeVerifying(fact)
+        case .inspecting(let job):
+            switch advance(job, fact, at: now) {
+            case .ignored: return
+            case .goesOn(let job): state = .inspecting(job: job)
+            case .failed(let reason):
+                fail(.inspectFailed, "cannot inspect node \(label): \(reason)")
+            case .done:
+                inspectionFinishedAt = now
+                state = .manageable
+            }
+        case .cleaning(let job):
+            switch advance(job, fact, at: now) {
+            case .ignored: return
+            case .goesOn(let job): state = .cleaning(job: job)
+            case .failed(let reason): fail(.cleanFailed, "cannot clean node \(label): \(reason)")
+            case .done: state = .available
+            }
+        case .deploying(let job): takeDeploying(job, fact, at: now)
+        case .deleting: takeDeleting(fact, at: now)
+        case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
+            .active, .error:
+            return
+        }
+    }
+
+    private mutating func takeVerifying(_ fact: NodeFact) {
+        switch fact {
+        case .bmcVerified: state = .manageable
+        case .refused(let message): fail(.enroll, message)
+        case .budgetExceeded:
+            fail(
+                .enroll,
+                "cannot manage node \(label): \(heldUp("its BMC did not answer in time"))"
+            )
+        case .bootStarted, .agentReady, .agentMissing, .commandDone, .commandFailed,
+            .bootDeviceSet, .restarted, .installed, .tornDown:
+            return
+        }
+    }
+
+    private mutating func takeDeleting(_ fact: NodeFact, at now: Timestamp) {
+        switch fact {
+        case .tornDown(let clean):
+            instanceInfo = [:]
+            instanceID = nil
+            state = clean ? .cleaning(job: RamdiskJob(at: now)) : .available
+        case .refused(let message): fail(.error, message)
+        case .budgetExceeded:
+            fail(
+                .error,
+                "cannot delete the instance of node \(label): \(heldUp("its machine could not be switched off in time"))"
+            )
+        case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone, .commandFailed,
+            .bootDeviceSet, .restarted, .installed:
+            return
+        }
+    }
+
+    /// What is known to hold up the work, or else the general reason.
+    func heldUp(_ general: String) -> String {
+        guard let obstacle else { return general }
+        return "\(general); last: \(obstacle.message)"
+    }
+}

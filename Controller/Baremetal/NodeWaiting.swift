@@ -1,0 +1,194 @@
+import Basics
+package import Protocol
+
+/// What a node can wait for. Each has a time budget and a sentence.
+package enum NodeWait: String, Sendable, CaseIterable, Codable {
+    case verify
+    case powerOn
+    case agent
+    case inspect
+    case erase
+    case write
+    case bootDevice
+    case restart
+    case installed
+    case tearDown
+
+    /// What is waited for, for people.
+    package var subject: String {
+        switch self {
+        case .verify: "the BMC's answer to its address and password"
+        case .powerOn: "the BMC to switch the machine on into the ramdisk"
+        case .agent: "the ramdisk's agent to enrol"
+        case .inspect: "the agent to take stock of the machine"
+        case .erase: "the agent to wipe the disks' metadata"
+        case .write: "the agent to write the image"
+        case .bootDevice: "the BMC to take the disk as boot device"
+        case .restart: "the machine to leave the ramdisk"
+        case .installed: "the installed system's agent to say hello"
+        case .tearDown: "keys to be revoked and the machine to be switched off"
+        }
+    }
+
+    /// What happens after that.
+    package var next: String {
+        switch self {
+        case .verify: "the node becomes manageable"
+        case .powerOn: "the ramdisk's agent is waited for"
+        case .agent: "the agent gets its command"
+        case .inspect: "the inventory is stored and the node becomes manageable"
+        case .erase: "the node becomes available"
+        case .write: "the machine is restarted from its disk"
+        case .bootDevice: "the machine is restarted"
+        case .restart: "the installed system is waited for"
+        case .installed: "the node becomes active"
+        case .tearDown: "the node is cleaned"
+        }
+    }
+}
+
+/// How long each wait may last. The configuration may change them.
+package struct NodeBudgets: Sendable, Equatable {
+    package var verify: Duration = .seconds(90)
+    package var powerOn: Duration = .seconds(180)
+    package var agent: Duration = .seconds(600)
+    package var inspect: Duration = .seconds(900)
+    package var erase: Duration = .seconds(1800)
+    package var write: Duration = .seconds(3600)
+    package var bootDevice: Duration = .seconds(180)
+    package var restart: Duration = .seconds(300)
+    package var installed: Duration = .seconds(900)
+    package var tearDown: Duration = .seconds(300)
+    /// How long an agent may be away before its machine is booted again.
+    package var agentAway: Duration = .seconds(90)
+    /// How long an agent may take to obey a restart before the power is cycled.
+    package var obey: Duration = .seconds(60)
+    /// How long a power change may take.
+    package var power: Duration = .seconds(120)
+
+    package init() {}
+
+    package subscript(wait: NodeWait) -> Duration {
+        switch wait {
+        case .verify: verify
+        case .powerOn: powerOn
+        case .agent: agent
+        case .inspect: inspect
+        case .erase: erase
+        case .write: write
+        case .bootDevice: bootDevice
+        case .restart: restart
+        case .installed: installed
+        case .tearDown: tearDown
+        }
+    }
+}
+
+/// Why a node waits, since when, until when, and what comes next.
+package struct Waiting: Sendable, Equatable {
+    package let reason: String
+    package let since: Timestamp
+    package let until: Timestamp
+    package let next: String
+    /// What holds it up, if anything does.
+    package let obstacle: Obstacle?
+}
+
+extension Node {
+    /// What the node waits for and since when; `nil` in a state that lasts.
+    package var wait: (NodeWait, since: Timestamp)? {
+        switch state {
+        case .verifying: (.verify, stateSince)
+        case .inspecting(let job): Self.wait(of: job, work: .inspect)
+        case .cleaning(let job): Self.wait(of: job, work: .erase)
+        case .deploying(let job):
+            switch job.stage {
+            case .ramdisk(let ramdisk): Self.wait(of: ramdisk, work: .write)
+            case .bootDevice(_, let since): (.bootDevice, since)
+            case .restart(_, _, let since): (.restart, since)
+            case .awaitInstalled(_, let since): (.installed, since)
+            }
+        case .deleting: (.tearDown, stateSince)
+        case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
+            .active, .error:
+            nil
+        }
+    }
+
+    private static func wait(of job: RamdiskJob, work: NodeWait) -> (NodeWait, since: Timestamp) {
+        switch job.phase {
+        case .boot: (.powerOn, job.since)
+        case .awaitAgent: (.agent, job.since)
+        case .command: (work, job.since)
+        }
+    }
+
+    /// When the present wait must end; `nil` in a state that lasts.
+    package func deadline(_ budgets: NodeBudgets) -> Timestamp? {
+        wait.map { $0.since + budgets[$0.0] }
+    }
+
+    /// What the API shows about a wait.
+    package func waiting(_ budgets: NodeBudgets) -> Waiting? {
+        guard let (wait, since) = wait else { return nil }
+        var reason = "waits for \(wait.subject)"
+        if let lockout, actions.isEmpty {
+            reason += "; held by the power lockout of \(lockout.user): \(lockout.reason)"
+        } else if maintenance != nil, actions.isEmpty {
+            reason += "; held because the node is in maintenance"
+        }
+        return Waiting(
+            reason: reason,
+            since: since,
+            until: since + budgets[wait],
+            next: wait.next,
+            obstacle: obstacle
+        )
+    }
+
+    /// What must be true of the world while the node is in its present state.
+    ///
+    /// Maintenance leaves out what would switch the machine by itself; a lockout leaves out every power
+    /// action.
+    package var actions: [NodeAction] {
+        var actions = demanded
+        if maintenance != nil || lockout != nil { actions.removeAll(where: \.touchesPower) }
+        if let powerWish, lockout == nil { actions.append(.changePower(powerWish)) }
+        return actions
+    }
+
+    private var demanded: [NodeAction] {
+        switch state {
+        case .verifying: [.verifyBMC]
+        case .inspecting(let job): [Self.action(of: job, work: .inspect)]
+        case .cleaning(let job): [Self.action(of: job, work: .eraseMetadata)]
+        case .deploying(let job):
+            switch job.stage {
+            case .ramdisk(let ramdisk):
+                [Self.action(of: ramdisk, work: .writeImage(job.order))]
+            case .bootDevice: [.chooseDisk]
+            case .restart(let command, let bootID, _):
+                [.leaveRamdisk(command: command, bootID: bootID)]
+            case .awaitInstalled(let bootID, let since):
+                [.awaitInstalled(hasAgent: job.order.hasAgent, bootID: bootID, since: since)]
+            }
+        case .deleting: [.tearDown]
+        case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
+            .active, .error:
+            []
+        }
+    }
+
+    private static func action(of job: RamdiskJob, work: AgentWork) -> NodeAction {
+        switch job.phase {
+        case .boot: .bringUpRamdisk
+        case .awaitAgent(let poweredAt): .awaitRamdisk(poweredAt: poweredAt)
+        case .command(let id, let bootID): .run(work, command: id, bootID: bootID)
+        }
+    }
+
+    /// Whether a network boot of the machine is expected, so that it gets the ramdisk and a token.
+    ///
+    /// True only while a ramdisk job is under way: a stray network boot of any other node gets its disk.
+    package var expectsRamdisk: Bool { state.ramdiskJob != nil }
+}

@@ -1,0 +1,215 @@
+package import Protocol
+
+/// Where a node is on its way, with the data that exists there.
+///
+/// The diagram is generated from `NodeLifecycle.table`; a test compares the two.
+/// ```
+/// enroll        ── manage ─────> verifying
+/// enroll        ── adopt ──────> active
+/// ```
+package enum ProvisionState: Sendable, Equatable, Codable {
+    /// Known by name only; nothing was proven.
+    case enroll
+    /// The BMC's address and password are being tried.
+    case verifying
+    /// The BMC works.
+    case manageable
+    /// The ramdisk takes stock.
+    case inspecting(job: RamdiskJob)
+    case inspectFailed
+    /// The ramdisk wipes the disks' metadata.
+    case cleaning(job: RamdiskJob)
+    case cleanFailed
+    /// Clean and free.
+    case available
+    /// An image is being put on the disk and started.
+    case deploying(job: DeployJob)
+    case deployFailed
+    /// Runs an image.
+    case active(installation: Installation)
+    /// The image is being taken away: keys revoked, power off.
+    case deleting
+    /// Deleting went wrong.
+    case error
+
+    /// The name of a state without its data.
+    package enum Name: String, Sendable, CaseIterable, Codable {
+        case enroll
+        case verifying
+        case manageable
+        case inspecting
+        case inspectFailed
+        case cleaning
+        case cleanFailed
+        case available
+        case deploying
+        case deployFailed
+        case active
+        case deleting
+        case error
+    }
+
+    package var name: Name {
+        switch self {
+        case .enroll: .enroll
+        case .verifying: .verifying
+        case .manageable: .manageable
+        case .inspecting: .inspecting
+        case .inspectFailed: .inspectFailed
+        case .cleaning: .cleaning
+        case .cleanFailed: .cleanFailed
+        case .available: .available
+        case .deploying: .deploying
+        case .deployFailed: .deployFailed
+        case .active: .active
+        case .deleting: .deleting
+        case .error: .error
+        }
+    }
+
+    /// Ironic's word, as the API shows it. Waiting for an agent to appear has words of its own.
+    package var ironicName: String {
+        switch self {
+        case .enroll: "enroll"
+        case .verifying: "verifying"
+        case .manageable: "manageable"
+        case .inspecting(let job): job.isAwaitingAgent ? "inspect wait" : "inspecting"
+        case .inspectFailed: "inspect failed"
+        case .cleaning(let job): job.isAwaitingAgent ? "clean wait" : "cleaning"
+        case .cleanFailed: "clean failed"
+        case .available: "available"
+        case .deploying(let job):
+            job.isAwaitingAgent ? "wait call-back" : "deploying"
+        case .deployFailed: "deploy failed"
+        case .active: "active"
+        case .deleting: "deleting"
+        case .error: "error"
+        }
+    }
+
+    /// The state that the present work is to reach, as Ironic shows it; `nil` where nothing is under way.
+    package var ironicTarget: String? {
+        switch self {
+        case .enroll, .manageable, .available, .active: nil
+        case .verifying, .inspecting, .inspectFailed: "manageable"
+        case .cleaning, .cleanFailed, .deleting, .error: "available"
+        case .deploying, .deployFailed: "active"
+        }
+    }
+
+    /// The ramdisk work under way, if any.
+    package var ramdiskJob: RamdiskJob? {
+        switch self {
+        case .inspecting(let job), .cleaning(let job): job
+        case .deploying(let deployJob):
+            if case .ramdisk(let job) = deployJob.stage { job } else { nil }
+        case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
+            .deployFailed, .active, .deleting, .error:
+            nil
+        }
+    }
+
+    /// Every word that the API may show for a provision state.
+    package static let ironicNames: Set<String> = [
+        "enroll", "verifying", "manageable", "inspecting", "inspect wait", "inspect failed",
+        "cleaning", "clean wait", "clean failed", "available", "deploying", "wait call-back",
+        "deploy failed", "active", "deleting", "error",
+    ]
+}
+
+/// Work that takes a live ramdisk: bring it up, wait for its agent, give the agent one command.
+///
+/// ```
+/// boot ── bootStarted ──> awaitAgent ── agentReady ──> command
+/// boot ── agentReady (the ramdisk is still up) ──────> command
+/// awaitAgent ── budget, boots left ──> boot
+/// command ── agentMissing, boots left ──> boot
+/// ```
+package struct RamdiskJob: Sendable, Equatable, Codable {
+    package enum Phase: Sendable, Equatable, Codable {
+        /// The machine is to be switched on into the ramdisk.
+        case boot
+        /// It was switched on; sessions that began before `poweredAt` are of an older boot.
+        case awaitAgent(poweredAt: Timestamp)
+        /// The agent of boot `bootID` works on the command.
+        case command(id: CommandID, bootID: String)
+    }
+
+    package var phase: Phase
+    /// When the phase began.
+    package var since: Timestamp
+    /// Times that the machine was switched on for this job.
+    package var boots: Int
+    /// Commands handed out for this job.
+    package var commands: Int
+
+    package init(at now: Timestamp) {
+        phase = .boot
+        since = now
+        boots = 0
+        commands = 0
+    }
+
+    var isAwaitingAgent: Bool {
+        if case .awaitAgent = phase { true } else { false }
+    }
+
+    /// The command that is out, if any.
+    package var command: CommandID? {
+        if case .command(let id, _) = phase { id } else { nil }
+    }
+}
+
+/// What a deployment was asked to do.
+package struct DeployOrder: Sendable, Equatable, Codable {
+    package let image: ImageID
+    /// The image carries our agent: the node is active once that agent says hello.
+    package let hasAgent: Bool
+
+    package init(image: ImageID, hasAgent: Bool) {
+        self.image = image
+        self.hasAgent = hasAgent
+    }
+}
+
+/// An image on its way to a node's disk.
+///
+/// ```
+/// ramdisk ── commandDone ──> bootDevice ── bootDeviceSet ──> restart ── restarted ──> installed system
+/// ```
+package struct DeployJob: Sendable, Equatable, Codable {
+    package enum Stage: Sendable, Equatable, Codable {
+        /// The ramdisk writes the image.
+        case ramdisk(RamdiskJob)
+        /// The firmware is to be told to boot from the disk.
+        case bootDevice(bootID: String, since: Timestamp)
+        /// The machine is to leave the ramdisk of boot `bootID`.
+        case restart(command: CommandID, bootID: String, since: Timestamp)
+        /// The installed system's agent is to say hello.
+        case awaitInstalled(bootID: String, since: Timestamp)
+    }
+
+    package let order: DeployOrder
+    package var stage: Stage
+    /// What the agent told about the written disk.
+    package var device: String
+
+    var isAwaitingAgent: Bool {
+        switch stage {
+        case .ramdisk(let job): job.isAwaitingAgent
+        case .awaitInstalled: true
+        case .bootDevice, .restart: false
+        }
+    }
+}
+
+/// What runs on an active node.
+package struct Installation: Sendable, Equatable, Codable {
+    package let image: ImageID
+    package let hasAgent: Bool
+    /// The disk that the image was written to, as the ramdisk named it.
+    package let device: String
+    /// The attempt that installed it.
+    package let attempt: Attempt
+    package let since: Timestamp
+}

@@ -1,0 +1,128 @@
+import Basics
+import FoundationEssentials
+package import HTTP
+import HTTPTypes
+import Hummingbird
+package import Logging
+import Protocol
+
+/// The plain HTTP routes of the provisioning network: scripts, the ramdisk and fragments; nothing else.
+///
+/// | route | answer |
+/// | --- | --- |
+/// | `/boot.ipxe?mac=…` | the script for this machine |
+/// | `/boot/{mac}/fragment` | its fragment, only to the address that holds the machine's lease |
+/// | `/ramdisk/kernel`, `/ramdisk/initrd` | the ramdisk |
+package struct BootRoutes: RouteArea {
+    private let policy: any BootPolicy
+    private let leases: LeaseTable
+    private let script: BootScript
+    private let directory: String
+    private let logger: Logger
+
+    /// - Parameter directory: holds `ramdisk/kernel` and `ramdisk/initrd`.
+    package init(
+        policy: any BootPolicy,
+        leases: LeaseTable,
+        script: BootScript,
+        directory: String,
+        logger: Logger
+    ) {
+        self.policy = policy
+        self.leases = leases
+        self.script = script
+        self.directory = directory
+        self.logger = logger
+    }
+
+    package func addRoutes(to surface: Surface) {
+        let routes = surface.area("", dialect: .plain)
+        routes.get("/boot.ipxe", .open) { request, context in
+            try await bootScript(request, context)
+        }
+        routes.get("/boot/:mac/fragment", .open) { _, context in
+            try await fragment(context)
+        }
+        for name in ["kernel", "initrd"] {
+            routes.get("/ramdisk/\(name)", .open) { _, context in
+                try await file(name, context)
+            }
+        }
+    }
+
+    private func bootScript(_ request: Request, _ context: APIContext) async throws -> Response {
+        guard let text = request.query("mac") else { return .text(script.chain) }
+        guard let mac = MACAddress(text) else {
+            throw Fault(.invalid, "cannot make a boot script: the mac in the query is none")
+        }
+        let decision = try await policy.decision(for: mac)
+        switch decision {
+        case .ramdisk:
+            logger.info("network boot: ramdisk", metadata: [LogKey.mac: "\(mac)"])
+            return .text(script.ramdisk(for: mac))
+        case .localDisk(let reason):
+            logger.info(
+                "network boot: local disk",
+                metadata: [LogKey.mac: "\(mac)", LogKey.reason: "\(reason)"]
+            )
+            return .text(script.localDisk(reason: reason))
+        }
+    }
+
+    private func fragment(_ context: APIContext) async throws -> Response {
+        guard let mac = MACAddress(try context.parameter("mac")) else {
+            throw Fault(.invalid, "cannot give a boot fragment: the mac in the path is none")
+        }
+        guard let address = leases.address(of: mac), address.text == context.remoteAddress else {
+            logger.warning(
+                "boot fragment refused: another address holds the lease",
+                metadata: [LogKey.mac: "\(mac)", LogKey.address: "\(context.remoteAddress)"]
+            )
+            throw Fault(
+                .forbidden,
+                "cannot give the boot fragment of \(mac): this address does not hold its lease"
+            )
+        }
+        guard let fragment = try await policy.fragment(for: mac) else {
+            throw Fault(.notFound, "cannot give the boot fragment of \(mac): no boot is expected")
+        }
+        var archive = BootArchive()
+        archive.add("rdo/boot.json", Array(fragment.document.utf8))
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/octet-stream"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: archive.finished()))
+        )
+    }
+
+    private func file(_ name: String, _ context: APIContext) async throws -> Response {
+        let path = "\(directory)/ramdisk/\(name)"
+        do {
+            let body = try await FileIO().loadFile(path: path, context: context)
+            var headers: HTTPFields = [.contentType: "application/octet-stream"]
+            if let length = body.contentLength { headers[.contentLength] = String(length) }
+            return Response(status: .ok, headers: headers, body: body)
+        } catch let error as HTTPError where error.status == .notFound {
+            throw Fault(
+                .notFound,
+                "cannot give the ramdisk: \(path) is missing; build it with rdo-ramdisk build"
+            )
+        }
+    }
+}
+
+extension BootFragment {
+    /// The JSON that the agent reads.
+    var document: String {
+        JSONValue.object([
+            "address": .string(controller.address),
+            "enrolment_port": .integer(Int64(controller.enrolmentPort)),
+            "control_port": .integer(Int64(controller.controlPort)),
+            "telemetry_port": .integer(Int64(controller.telemetryPort)),
+            "curve_key": .string(controller.curveKey),
+            "token": .string(Data(token.revealBytes()).base64EncodedString()),
+            "boot_mac": .string(mac.text),
+            "role": .string(role),
+        ]).canonicalText
+    }
+}
