@@ -42,7 +42,11 @@ package struct CpioArchive: Sendable {
     }
 
     /// Puts an entry at a path, and directories (0755) above it where there are none.
-    /// - Parameter path: with or without a leading slash; an entry that is there already is replaced.
+    ///
+    /// An entry that is there already is replaced.
+    /// - Parameters:
+    ///   - path: with or without a leading slash.
+    ///   - entry: what stands there from now on.
     package mutating func set(_ path: String, _ entry: Entry) {
         let parts = path.split(separator: "/")
         precondition(
@@ -73,6 +77,7 @@ package struct CpioArchive: Sendable {
 
     /// The archive's bytes, a multiple of 512.
     /// - Parameter modified: time of every entry, in seconds since 1970.
+    /// - Returns: header, name and data of each entry, then the trailer.
     /// - Throws: `Fault` when a file is too large for the format (4 GiB).
     package func encoded(modified: UInt32 = 0) throws -> [UInt8] {
         var output: [UInt8] = []

@@ -13,7 +13,9 @@ package enum DriverSet: String, Sendable, CaseIterable {
         }
     }
 
-    /// Modules wanted, by what they are for. A name that a kernel does not have is reported and left out.
+    /// Modules wanted, by what they are for.
+    ///
+    /// A name that a kernel does not have is reported and left out.
     package var wanted: [(purpose: String, modules: [String])] {
         switch self {
         case .virtio: Self.common + Self.virtual
@@ -27,6 +29,14 @@ package enum DriverSet: String, Sendable, CaseIterable {
         case .virtio: ["af_packet", "virtio_pci", "efivarfs"]
         case .server: ["af_packet", "virtio_pci", "efivarfs", "ipmi_si", "ipmi_devintf"]
         }
+    }
+
+    /// Modules with which a root file system on any disk can be mounted.
+    package var neededForRoot: [String] {
+        let purposes: Set<String> = [
+            "file systems", "RAID", "disks", "virtual machines", "disk controllers",
+        ]
+        return wanted.filter { purposes.contains($0.purpose) }.flatMap(\.modules)
     }
 
     private static let common: [(purpose: String, modules: [String])] = [

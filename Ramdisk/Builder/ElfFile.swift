@@ -8,7 +8,9 @@ package struct ElfFile: Sendable, Equatable {
     package let interpreter: String?
 
     /// Reads the headers.
-    /// - Parameter name: what the file is called in the error's text.
+    /// - Parameters:
+    ///   - bytes: the whole file.
+    ///   - name: what the file is called in the error's text.
     /// - Throws: `Fault` (`invalid`) when it is no such file or its tables point outside of it.
     package init(_ bytes: [UInt8], name: String) throws {
         let reader = Reader(bytes: bytes, name: name)

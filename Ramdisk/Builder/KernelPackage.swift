@@ -3,7 +3,9 @@ import Glibc
 import HostTools
 import Protocol
 
-/// A kernel of the distribution, unpacked in a cache directory. It is never installed on the build host.
+/// A kernel of the distribution, unpacked in a cache directory.
+///
+/// It is never installed on the build host.
 package struct UnpackedKernel: Sendable {
     /// As in `uname -r`: `6.1.0-56-cloud-amd64`.
     package let version: String
@@ -20,7 +22,9 @@ package struct KernelPackages<Time: TimeSource>: Sendable {
     private let cache: String
     private let time: Time
 
-    /// - Parameter cache: directory that keeps packages and what is in them; made when it is missing.
+    /// - Parameters:
+    ///   - cache: directory that keeps packages and what is in them; made when it is missing.
+    ///   - time: bounds what apt may take.
     package init(cache: String, time: Time) {
         self.cache = cache
         self.time = time
@@ -30,6 +34,7 @@ package struct KernelPackages<Time: TimeSource>: Sendable {
     /// - Parameters:
     ///   - set: decides which of the distribution's kernels.
     ///   - version: as in `uname -r`; nil is the newest that apt knows.
+    /// - Returns: where its parts lie in the cache.
     /// - Throws: `Fault` that says what is missing.
     package func unpacked(_ set: DriverSet, version: String?) async throws -> UnpackedKernel {
         try makeDirectories(cache)

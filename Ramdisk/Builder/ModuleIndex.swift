@@ -85,6 +85,7 @@ package struct ModuleIndex: Sendable, Equatable {
     /// The modules of a wish list with everything they need.
     /// - Parameter wanted: names of modules. One that is not there is reported, not an error: kernels of
     ///   one distribution differ in what they bring.
+    /// - Returns: what to take along, and what became of each wish.
     package func closure(of wanted: some Sequence<String>) -> Closure {
         var closure = Closure()
         var waiting: [String] = []

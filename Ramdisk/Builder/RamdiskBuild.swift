@@ -1,5 +1,4 @@
 package import Basics
-import Glibc
 import HostTools
 import Protocol
 
@@ -35,7 +34,9 @@ package struct RamdiskRecipe: Sendable {
     }
 }
 
-/// Builds `kernel` and `initrd`. The same recipe, agent, libraries and kernel package give the same bytes.
+/// Builds `kernel` and `initrd`.
+///
+/// The same recipe, agent, libraries and kernel package give the same bytes.
 ///
 /// The initrd is two zstd frames of one cpio archive each: what every ramdisk has, then the kernel's
 /// modules. The kernel unpacks them one after the other, and iPXE adds the boot fragment as a third.
@@ -45,15 +46,23 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
 
     private let recipe: RamdiskRecipe
     private let time: Time
+    private let host: BuildHost<Time>
 
     package init(_ recipe: RamdiskRecipe, time: Time) {
         self.recipe = recipe
+        host = BuildHost(scratch: recipe.cache, time: time)
         self.time = time
     }
 
     /// Builds and writes both files.
     /// - Throws: `Fault` that names what is missing; nothing half-written is left in the output.
     package func run() async throws -> RamdiskReport {
+        guard HostFile.exists(recipe.agent) else {
+            throw Fault(
+                .notFound,
+                "cannot find the agent at \(recipe.agent): build product rdo-agent or name it by --agent"
+            )
+        }
         let packages = KernelPackages(cache: "\(recipe.cache)/kernel", time: time)
         let kernel = try await packages.unpacked(recipe.drivers, version: recipe.kernelVersion)
         let index = try ModuleIndex(directory: kernel.modulesDirectory)
@@ -66,7 +75,7 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
             of: index,
             kernel: kernel,
             start: recipe.drivers.loadedAtStart,
-            decompress: { try await decompress($0) }
+            decompress: { try await host.decompressed($0) }
         )
         let frames = FrameCache(directory: "\(recipe.cache)/frames")
         let baseFrame = try frames.frame(of: base, modified: recipe.modified)
@@ -96,12 +105,6 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
 
     private func makeBase() async throws -> CpioArchive {
         let agentPath = recipe.agent
-        guard HostFile.exists(agentPath) else {
-            throw Fault(
-                .notFound,
-                "cannot find the agent at \(agentPath): build product rdo-agent or name it by --agent"
-            )
-        }
         let agent = try ElfFile(try HostFile.read(agentPath), name: agentPath)
         var libraries: [String: [UInt8]] = [:]
         let loaderName = agent.interpreter?.split(separator: "/").last.map(String.init)
@@ -109,67 +112,12 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
         {
             libraries[name] = try HostFile.read(path)
         }
-        let busybox = try busyboxBytes()
+        let busybox = try host.busybox()
         return RamdiskTree.make(
-            agent: try await stripped(agentPath),
+            agent: try await host.stripped(agentPath),
             loader: try agent.interpreter.map { ($0, try HostFile.read($0)) },
             libraries: libraries,
             busybox: busybox
         )
-    }
-
-    private func busyboxBytes() throws -> [UInt8] {
-        guard let path = Tool.locate("busybox") else {
-            throw Fault(.unavailable, "cannot find busybox: install package busybox-static")
-        }
-        let bytes = try HostFile.read(path)
-        guard try ElfFile(bytes, name: path).needed.isEmpty else {
-            throw Fault(
-                .unavailable,
-                "cannot use \(path): it needs shared libraries; install package busybox-static"
-            )
-        }
-        return bytes
-    }
-
-    /// The program without symbols; as it is when binutils are not installed.
-    private func stripped(_ path: String) async throws -> [UInt8] {
-        guard let tool = Tool.locate("strip") ?? Tool.locate("objcopy") else {
-            return try HostFile.read(path)
-        }
-        let result = "\(recipe.cache)/agent.\(getpid()).stripped"
-        defer { unlink(result) }
-        let output = tool.hasSuffix("objcopy") ? [path, result] : ["-o", result, path]
-        try await Tool.require(
-            tool,
-            ["--strip-all"] + output,
-            budget: .seconds(60),
-            time: time
-        )
-        return try HostFile.read(result)
-    }
-
-    private func decompress(_ path: String) async throws -> [UInt8] {
-        let programs = [".xz": "xz", ".zst": "zstd", ".gz": "gzip"]
-        guard let program = programs.first(where: { path.hasSuffix($0.key) })?.value else {
-            throw Fault(.notSupported, "cannot read module \(path): its compression is not known")
-        }
-        // Programs speak text through HostTools, so the bytes go through a file.
-        let copy = "\(recipe.cache)/module.\(getpid())"
-        defer { unlink(copy) }
-        let suffix = path.split(separator: ".").last ?? ""
-        try await Tool.require(
-            "cp",
-            ["--", path, "\(copy).\(suffix)"],
-            budget: .seconds(60),
-            time: time
-        )
-        try await Tool.require(
-            program,
-            ["-d", "-f", "\(copy).\(suffix)"],
-            budget: .seconds(60),
-            time: time
-        )
-        return try HostFile.read(copy)
     }
 }

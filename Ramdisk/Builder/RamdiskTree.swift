@@ -1,6 +1,8 @@
 /// What a ramdisk holds beside the kernel's modules: the agent as first program, its libraries, busybox.
 package enum RamdiskTree {
-    /// Names by which busybox is called. `modprobe` is what the kernel and the agent load modules with;
+    /// Names by which busybox is called.
+    ///
+    /// `modprobe` is what the kernel and the agent load modules with;
     /// the others help a person on a serial console.
     package static let tools = [
         "cat", "dmesg", "insmod", "ip", "ls", "lsmod", "modprobe", "mount", "ps", "rmmod", "sh",
@@ -15,6 +17,7 @@ package enum RamdiskTree {
     ///   - loader: path of the agent's dynamic loader as it asks for it; nil when it needs none.
     ///   - libraries: bytes by the name that the loader asks for.
     ///   - busybox: a static busybox.
+    /// - Returns: everything but modules.
     package static func make(
         agent: [UInt8],
         loader: (path: String, bytes: [UInt8])?,
@@ -65,8 +68,12 @@ package enum RamdiskTree {
 
     /// An archive with some of a kernel's modules and the lists by which `modprobe` finds them.
     /// - Parameters:
+    ///   - chosen: names of modules; one that the index does not have is left out.
+    ///   - index: the kernel's modules.
+    ///   - kernel: where its files are.
     ///   - start: modules to load at start, in this order, written to `/etc/rdo/modules`, one a line.
     ///   - decompress: gives the bytes of a module that is stored compressed.
+    /// - Returns: modules, lists and nothing else.
     /// - Throws: `Fault` when a module cannot be read.
     package static func modules(
         _ chosen: Set<String>,

@@ -6,7 +6,9 @@ package enum Zstandard {
     /// The level that a ramdisk is built with: built once, sent to every machine.
     package static let thorough: Int32 = 19
 
-    /// One frame that holds all the bytes. The same bytes and level give the same frame.
+    /// One frame that holds all the bytes.
+    ///
+    /// The same bytes and level give the same frame.
     /// - Throws: `Fault` when the library refuses.
     package static func compress(_ bytes: [UInt8], level: Int32 = thorough) throws -> [UInt8] {
         guard let context = ZSTD_createCCtx() else {

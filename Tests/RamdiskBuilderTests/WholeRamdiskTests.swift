@@ -1,0 +1,61 @@
+import Basics
+import Glibc
+import HostTools
+import RamdiskBuilder
+import Testing
+
+/// Needs the distribution's kernel package, which apt downloads once (27 MB).
+@Suite struct `A whole ramdisk` {
+    @Test(.timeLimit(.minutes(5)))
+    func `has the same bytes when it is built again from nothing but the kernel package`()
+        async throws
+    {
+        let scratch = try Scratch()
+        let kernels = "/var/cache/rdo/ramdisk/kernel"
+        var initrds: [[UInt8]] = []
+        for round in ["first", "second"] {
+            let cache = "\(scratch.path)/\(round)"
+            try makeDirectories(cache)
+            try makeDirectories(kernels)
+            #expect(symlink(kernels, "\(cache)/kernel") == 0)
+            let recipe = RamdiskRecipe(
+                drivers: .virtio,
+                agent: "/usr/bin/ls",
+                output: "\(cache)/output",
+                cache: cache
+            )
+            let report = try await RamdiskBuild(recipe, time: SystemTime()).run()
+            #expect(report.baseBytes < 5_000_000)
+            #expect(
+                report.closure.modules.isSuperset(of: ["virtio_net", "virtio_blk", "virtio_pci"])
+            )
+            initrds.append(try HostFile.read("\(cache)/output/initrd"))
+        }
+        #expect(initrds[0] == initrds[1])
+    }
+
+    @Test func `names the agent that is missing`() async throws {
+        let scratch = try Scratch()
+        let recipe = RamdiskRecipe(
+            drivers: .virtio,
+            agent: "/nowhere/rdo-agent",
+            output: "\(scratch.path)/output",
+            cache: "/var/cache/rdo/ramdisk"
+        )
+        let fault = await #expect(throws: Fault.self) {
+            try await RamdiskBuild(recipe, time: SystemTime()).run()
+        }
+        #expect(fault?.message.contains("/nowhere/rdo-agent") == true)
+        #expect(!HostFile.exists("\(scratch.path)/output/initrd"))
+    }
+
+    @Test(arguments: ["", "../6.1", "6.1 evil", "-x"])
+    func `refuses a kernel version that is none`(version: String) async throws {
+        let scratch = try Scratch()
+        let packages = KernelPackages(cache: scratch.path, time: SystemTime())
+        let fault = await #expect(throws: Fault.self) {
+            _ = try await packages.unpacked(.virtio, version: version)
+        }
+        #expect(fault?.kind == .invalid)
+    }
+}
