@@ -339,7 +339,8 @@ let package = Package(
         tests(
             "ImagesTests",
             [
-                "Images", "Identity", "Store", "HTTP", "Basics", "Protocol", "CZstd", hummingbird,
+                "Images", "Identity", "Store", "HTTP", "HostTools", "Basics", "Protocol", "CZstd", "CZlib",
+                hummingbird, logging,
                 hummingbirdTesting,
             ]
         ),

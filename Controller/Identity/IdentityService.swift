@@ -74,8 +74,6 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
     private let logger: Logger
     private let checker = PasswordChecker()
     private let state = Mutex(State())
-    /// Checked when there is no such user, so that the time of the answer does not tell.
-    private let decoy: PasswordHash?
 
     package init(
         database: Database,
@@ -84,14 +82,13 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
         time: any TimeSource,
         random: any RandomSource,
         logger: Logger
-    ) throws {
+    ) {
         self.database = database
         self.signer = signer
         self.tokenValidity = tokenValidity
         self.time = time
         self.random = random
         self.logger = logger
-        decoy = try PasswordHash(of: Secret(bytes: random.bytes(32)), random: random)
     }
 
     /// Makes the administrator and the admin project when they are missing, and gives the administrator
@@ -325,10 +322,7 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
             return try transaction.user(name: subject)
         }
         let hash = user.flatMap { PasswordHash($0.passwordHash) }
-        var isRight = false
-        if let candidate = hash ?? decoy {
-            isRight = await checker.check(password, against: candidate)
-        }
+        let isRight = await checker.check(password, against: hash)
         guard let user, hash != nil, isRight, user.isEnabled else {
             let failed = time.now
             state.withLock { $0.guardian.failed(user: subject, address: address, at: failed) }

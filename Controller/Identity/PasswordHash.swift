@@ -102,5 +102,12 @@ actor PasswordChecker {
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
-    func check(_ password: Secret, against hash: PasswordHash) -> Bool { hash.matches(password) }
+    /// Without a hash (there is no such user) the work is done all the same, so that the time of the
+    /// answer does not tell.
+    func check(_ password: Secret, against hash: PasswordHash?) -> Bool {
+        if let hash { return hash.matches(password) }
+        // Its outcome does not matter.
+        _ = try? PasswordHash(of: password, salt: Array(0..<16), cost: PasswordHash.Cost())
+        return false
+    }
 }
