@@ -118,7 +118,7 @@ package struct BackgroundProcess: Sendable {
     ///
     /// It may take `patience` to end by itself.
     /// - Throws: `Fault` (`timeout`) when it does not even end 5 s after the kill.
-    package func stop(within patience: Duration, time: some TimeSource) async throws {
+    package func stop(within patience: Duration, time: any TimeSource) async throws {
         identity.send(SIGTERM)
         if try await !ends(within: patience, time: time) {
             identity.send(SIGKILL, group: true)
@@ -134,14 +134,14 @@ package struct BackgroundProcess: Sendable {
 
     /// Ends the process at once, as a power cut would, and waits until it is gone.
     /// - Throws: `Fault` (`timeout`) when it is not gone after 5 s.
-    package func kill(time: some TimeSource) async throws {
+    package func kill(time: any TimeSource) async throws {
         identity.send(SIGKILL, group: true)
         try await stop(within: .seconds(5), time: time)
     }
 
     /// Waits for the process's end.
     /// - Returns: false when it still runs after `span`.
-    package func ends(within span: Duration, time: some TimeSource) async throws -> Bool {
+    package func ends(within span: Duration, time: any TimeSource) async throws -> Bool {
         let deadline = time.elapsed + span
         while isAlive {
             guard time.elapsed < deadline else { return false }

@@ -51,13 +51,13 @@ package struct Tool: Sendable {
         directory: String? = nil,
         budget: Duration,
         outputMax: Int = 1 << 20,
-        time: some TimeSource
+        time: any TimeSource
     ) async throws -> ToolResult {
         guard let path = locate(program) else { throw missing(program) }
         let name = shortName(program)
         let variables = childEnvironment(adding: environment)
         do {
-            return try await withBudget(budget, for: name, on: time) {
+            return try await bounded(budget, for: name, on: time) {
                 try await execute(
                     path: path,
                     arguments: arguments,
@@ -93,7 +93,7 @@ package struct Tool: Sendable {
         directory: String? = nil,
         budget: Duration,
         outputMax: Int = 1 << 20,
-        time: some TimeSource
+        time: any TimeSource
     ) async throws -> ToolResult {
         let result = try await run(
             program,
@@ -239,4 +239,17 @@ extension Tool {
         }
         return Array(bytes.suffix(errorOutputMax))
     }
+}
+
+/// `withBudget` on a clock whose type is not known here.
+private func bounded<Result: Sendable>(
+    _ budget: Duration,
+    for subject: String,
+    on time: any TimeSource,
+    _ operation: @escaping @Sendable () async throws -> Result
+) async throws -> Result {
+    func run(_ time: some TimeSource) async throws -> Result {
+        try await withBudget(budget, for: subject, on: time, operation)
+    }
+    return try await run(time)
 }

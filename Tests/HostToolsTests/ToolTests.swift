@@ -148,7 +148,8 @@ struct ToolTests {
     }
 
     private func running(_ commandLine: String) async throws -> Bool {
-        try await Tool.run("pgrep", ["-f", "\(commandLine)$"], budget: .seconds(10), time: time).exitCode
+        try await Tool.run("pgrep", ["-f", "\(commandLine)$"], budget: .seconds(10), time: time)
+            .exitCode
             == 0
     }
 
