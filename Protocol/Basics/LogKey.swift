@@ -19,6 +19,7 @@ package enum LogKey {
     package static let address = "address"
     package static let path = "path"
     package static let reason = "reason"
+    package static let keyFingerprint = "key.fingerprint"
     package static let count = "count"
     package static let user = "user"
     package static let route = "route"

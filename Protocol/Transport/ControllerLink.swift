@@ -29,13 +29,17 @@ package struct EnrolmentArrival: Sendable {
 }
 
 /// Whom a key belongs to.
-package struct AgentIdentity: Hashable, Sendable {
+package struct AgentIdentity: Hashable, Comparable, Sendable {
     package let node: NodeID
     package let role: AgentRole
 
     package init(node: NodeID, role: AgentRole) {
         self.node = node
         self.role = role
+    }
+
+    package static func < (left: AgentIdentity, right: AgentIdentity) -> Bool {
+        (left.node, left.role) < (right.node, right.role)
     }
 }
 

@@ -34,6 +34,7 @@ struct ReceivedMessage {
 /// A ZeroMQ socket; made, used and closed by one thread.
 final class ZeroMQSocket {
     let handle: UnsafeMutableRawPointer
+    private var closed = false
     // The context must outlive its sockets.
     private let context: ZeroMQContext
 
@@ -52,7 +53,14 @@ final class ZeroMQSocket {
         set(ZMQ_LINGER, 0)
     }
 
-    deinit { zmq_close(handle) }
+    deinit { close() }
+
+    /// Closes the socket and its connections; nothing else may be called afterwards.
+    func close() {
+        guard !closed else { return }
+        closed = true
+        zmq_close(handle)
+    }
 
     /// The present thread's last ZeroMQ error in words.
     static func reason() -> String { String(cString: zmq_strerror(zmq_errno())) }
@@ -68,6 +76,13 @@ final class ZeroMQSocket {
         var value = Int64(bytesMax)
         let status = zmq_setsockopt(handle, ZMQ_MAXMSGSIZE, &value, MemoryLayout<Int64>.size)
         precondition(status == 0, "frame limit \(value): \(ZeroMQSocket.reason())")
+    }
+
+    /// Ties the socket's connections to some of the context's I/O threads, by a bit mask.
+    func useThreads(_ mask: Int64) {
+        var value = UInt64(bitPattern: mask)
+        let status = zmq_setsockopt(handle, ZMQ_AFFINITY, &value, MemoryLayout<UInt64>.size)
+        precondition(status == 0, "thread mask \(value): \(ZeroMQSocket.reason())")
     }
 
     func set(_ option: Int32, _ bytes: [UInt8]) {

@@ -1,0 +1,157 @@
+import Basics
+import Logging
+import Protocol
+import Transport
+
+/// Answers requests on the enrolment socket.
+struct Enrolment: Sendable {
+    let registry: AgentRegistry
+    let leases: (any LeaseLookup)?
+    let unknown: any UnknownMachines
+    let policy: EnrolmentPolicy
+    let time: any TimeSource
+    let logger: Logger
+
+    /// Seconds after which an agent asks again whether its fingerprint was accepted.
+    private static let retrySeconds: UInt32 = 10
+
+    /// The reply to a request; never fails: what goes wrong here becomes “busy”.
+    func answer(_ arrival: EnrolmentArrival) async -> WireEnrolReply {
+        var reply = WireEnrolReply()
+        reply.exchange = arrival.request.exchange
+        do {
+            reply.outcome = outcome(of: try await decide(arrival), arrival)
+        } catch {
+            logger.error(
+                "enrolment failed",
+                metadata: [
+                    LogKey.address: "\(arrival.address)", LogKey.error: "\(Fault(error).report)",
+                ]
+            )
+            reply.outcome = refusal(.busy, "the controller cannot take the machine just now")
+        }
+        return reply
+    }
+
+    private func decide(_ arrival: EnrolmentArrival) async throws -> EnrolmentVerdict {
+        let request = arrival.request
+        if let verdict = EnrolmentRules.precheck(request) { return verdict }
+        let digest = AgentToken.digest(of: Array(request.token))
+        let (token, known) = try await registry.look(digest, arrival.key)
+        let judge: @Sendable (AgentToken?, AgentKey?) -> EnrolmentVerdict = { token, known in
+            EnrolmentRules.judge(
+                request,
+                from: arrival.key,
+                token: token,
+                known: known,
+                trust: policy.trustFirstBoot,
+                at: time.now
+            )
+        }
+        let verdict = judge(token, known)
+        switch verdict {
+        case .known, .wait: return verdict
+        case .refuse(_, _, let contested):
+            if contested, let token {
+                try await registry.contest(token, by: arrival.key, address: arrival.address)
+            }
+            return verdict
+        case .bind(let expected, let state):
+            guard let token else { return .refuse(.token, "the token is not known") }
+            if let leases, token.role == .ramdisk {
+                let leased = await leases.leasedAddress(of: request.bootMac)
+                if let verdict = EnrolmentRules.checkLease(leased, speaksFrom: arrival.address) {
+                    return verdict
+                }
+            }
+            let node: NodeID
+            if let expected {
+                node = expected
+            } else {
+                node = try await unknown.enrolUnknown(request, address: arrival.address)
+            }
+            let key = AgentKey(
+                key: arrival.key,
+                node: node,
+                role: token.role,
+                attempt: token.attempt,
+                state: state,
+                contested: false,
+                address: arrival.address,
+                mac: request.bootMac,
+                since: time.now
+            )
+            return settled(
+                try await registry.bind(key, digest: digest, judge: judge),
+                node: node
+            )
+        }
+    }
+
+    /// A key that was just bound is known from now on.
+    private func settled(_ verdict: EnrolmentVerdict, node: NodeID) -> EnrolmentVerdict {
+        switch verdict {
+        case .bind(_, .bound): .known(node)
+        case .bind(_, .waiting): .wait
+        case .known, .wait, .refuse: verdict
+        }
+    }
+
+    private func outcome(
+        of verdict: EnrolmentVerdict,
+        _ arrival: EnrolmentArrival
+    ) -> WireEnrolReply.OneOf_Outcome {
+        var metadata: Logger.Metadata = [
+            LogKey.address: "\(arrival.address)",
+            LogKey.mac: "\(arrival.request.bootMac.prefix(17))",
+            LogKey.keyFingerprint: "\(arrival.key.fingerprint)",
+        ]
+        switch verdict {
+        case .known(let node):
+            metadata[LogKey.nodeID] = "\(node)"
+            logger.notice("agent enrolled", metadata: metadata)
+            var admitted = WireAdmitted()
+            admitted.version =
+                WireVersion.common(
+                    min: arrival.request.versionMin,
+                    max: arrival.request.versionMax
+                )
+                ?? WireVersion.current
+            admitted.node = node.text
+            admitted.controllerTimeNanoseconds = time.now.nanoseconds
+            admitted.heartbeatSeconds = UInt32(SessionTiming.heartbeat.components.seconds)
+            admitted.certificateAuthority = policy.certificateAuthority
+            admitted.timeServers = policy.timeServers
+            return .admitted(admitted)
+        case .wait, .bind:
+            logger.notice("agent waits for its fingerprint to be accepted", metadata: metadata)
+            return refusal(
+                .fingerprint,
+                "an operator has to accept the fingerprint \(arrival.key.fingerprint)"
+            )
+        case .refuse(let code, let reason, let contested):
+            metadata[LogKey.reason] = "\(reason)"
+            logger.log(
+                level: contested ? .warning : .notice,
+                "enrolment refused",
+                metadata: metadata
+            )
+            return refusal(code, reason)
+        }
+    }
+
+    private func refusal(
+        _ code: WireRefused.Code,
+        _ reason: String
+    ) -> WireEnrolReply.OneOf_Outcome {
+        var refused = WireRefused()
+        refused.code = code
+        refused.reason = reason
+        refused.retrySeconds =
+            switch code {
+            case .busy, .fingerprint, .address: Self.retrySeconds
+            case .token, .version, .malformed, .unspecified, .UNRECOGNIZED: 0
+            }
+        return .refused(refused)
+    }
+}
