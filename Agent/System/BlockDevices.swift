@@ -178,8 +178,10 @@ func isPCIAddress(_ text: String) -> Bool {
     }
 }
 
-/// The kernel's `wwid` in udev's spelling: `naa.5000…` is `0x5000…`, with a RAID volume's vendor part
-/// split off; `eui.…` and `nvme.…` stay. A name made from vendor and model only (`t10.…`) is none.
+/// The kernel's `wwid` in udev's spelling: `naa.5000…` is `0x5000…`, with a RAID volume's vendor
+/// part split off; `eui.…` and `nvme.…` stay.
+///
+/// A name made from vendor and model only (`t10.…`) is none.
 package func worldWideName(
     _ wwid: String
 ) -> (name: String, vendorExtension: String, full: String) {

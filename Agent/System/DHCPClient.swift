@@ -1,7 +1,9 @@
 package import Basics
 import Protocol
 
-/// One conversation with DHCP servers: what to send next, and what an answer means. No clock, no socket.
+/// One conversation with DHCP servers: what to send next, and what an answer means.
+///
+/// No clock, no socket.
 ///
 /// ```
 /// selecting ──offer──▶ requesting ──acknowledge──▶ bound ──half the lease──▶ renewing ──acknowledge──▶ bound
@@ -173,7 +175,9 @@ package struct DHCPClient: Sendable {
         random.bytes(4).reduce(0) { $0 << 8 | UInt32($1) }
     }
 
-    /// Sends and listens until bound; `nil` when that took longer than `limit`. Pauses grow from 1 s to 16 s, as RFC 2131 demands, with a jitter.
+    /// Sends and listens until bound; `nil` when that took longer than `limit`.
+    ///
+    /// Pauses grow from 1 s to 16 s, as RFC 2131 demands, with a jitter.
     private func converse(
         _ conversation: inout DHCPConversation,
         on interface: NetworkInterface,

@@ -98,7 +98,9 @@ package struct DHCPMessage: Sendable, Equatable {
     package var secondsElapsed: UInt16 = 0
     package var clientAddress = IPv4(bits: 0)
     package var yourAddress = IPv4(bits: 0)
-    /// By number; split options (RFC 3396) are joined. At most 64, at most 1500 bytes in all.
+    /// By number; split options (RFC 3396) are joined.
+    ///
+    /// At most 64, at most 1500 bytes in all.
     package var options: [UInt8: [UInt8]] = [:]
 
     package init(kind: Kind, transaction: UInt32, mac: [UInt8]) {
@@ -110,7 +112,9 @@ package struct DHCPMessage: Sendable, Equatable {
     static let cookie: [UInt8] = [99, 130, 83, 99]
     static let fixedBytes = 236
 
-    /// The UDP payload. Every message asks for answers by broadcast: we have no address yet.
+    /// The UDP payload.
+    ///
+    /// Every message asks for answers by broadcast: we have no address yet.
     package var bytes: [UInt8] {
         var bytes: [UInt8] = [1, 1, 6, 0]
         bytes += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: transaction >> $0) }
@@ -163,13 +167,16 @@ package struct DHCPMessage: Sendable, Equatable {
         into options: inout [UInt8: [UInt8]]
     ) throws(MalformedPacket) {
         var rest = bytes
-        while let number = rest.popFirst(), number != 255 {
+        while let number = rest.popFirst() {
+            if number == 255 { return }
             if number == 0 { continue }
             guard let length = rest.popFirst(), rest.count >= Int(length) else { throw .short }
             options[number, default: []] += rest.prefix(Int(length))
             rest = rest.dropFirst(Int(length))
             guard options.count <= 64 else { throw .badField("number of options") }
         }
+        // Without the end mark something was cut off.
+        throw .short
     }
 
     /// The address, mask, routes and time that an offer or acknowledgement carries.

@@ -12,7 +12,9 @@ package struct ModuleIndex: Sendable {
     private var entries: [String: Entry] = [:]
     private var aliases: [(pattern: [UInt8], module: String)] = []
 
-    /// Reads `modules.dep` and `modules.alias`. Lines that make no sense are skipped.
+    /// Reads `modules.dep` and `modules.alias`.
+    ///
+    /// Lines that make no sense are skipped.
     package init(dependencies: String, aliases text: String) {
         for line in dependencies.split(separator: "\n") {
             let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
@@ -114,7 +116,9 @@ package protocol KernelModules: Sendable {
     func loadDrivers() -> [String]
 }
 
-/// Modules below `/lib/modules`, loaded by `finit_module`. Not for several threads at once.
+/// Modules below `/lib/modules`, loaded by `finit_module`.
+///
+/// Not for several threads at once.
 package struct SystemKernelModules: KernelModules {
     /// Rounds of looking for new devices: a bus driver shows a bus, whose devices need drivers.
     private static let roundsMax = 5

@@ -49,31 +49,28 @@ package struct LLDPListener: Sendable {
         self.time = time
     }
 
-    /// Hears one frame per interface, or none within `span`. Interfaces are listened to at once.
-    /// - Returns: entries by interface name; interfaces that heard nothing are left out.
+    /// Hears one frame per interface with a carrier and keeps it, all at once, until each has heard one
+    /// or `span` is over.
     /// - Throws: `CancellationError`.
-    package func listen(
-        on interfaces: [NetworkInterface],
-        for span: Duration
-    ) async throws -> [String: [LLDPEntry]] {
-        var channels: [(name: String, channel: any FrameChannel)] = []
-        for interface in interfaces where interface.hasCarrier {
+    package func listen(for span: Duration, into memory: LLDPMemory) async throws {
+        var waiting: [(name: String, channel: any FrameChannel)] = []
+        for interface in network.interfaces() where interface.hasCarrier {
             // An interface that cannot be listened to has heard nothing.
             guard let channel = try? network.openLLDP(interface.name) else { continue }
-            channels.append((interface.name, channel))
+            waiting.append((interface.name, channel))
         }
-        var heard: [String: [LLDPEntry]] = [:]
         let end = time.elapsed + span
-        while heard.count < channels.count, time.elapsed < end {
-            for (name, channel) in channels where heard[name] == nil {
+        while !waiting.isEmpty, time.elapsed < end {
+            waiting.removeAll { name, channel in
                 while let frame = channel.receive() {
                     // Foreign bytes; a frame that does not parse says nothing.
                     guard let entries = try? LLDPEntry.parse(frame) else { continue }
-                    heard[name] = entries
+                    memory.keep(entries, of: name)
+                    return true
                 }
+                return false
             }
-            try await time.sleep(for: .milliseconds(100))
+            try await time.sleep(for: .milliseconds(500))
         }
-        return heard
     }
 }

@@ -1,6 +1,8 @@
 import CLinux
 
-/// The network calls of `CLinux` in this module's own types. Results below zero are error numbers.
+/// The network calls of `CLinux` in this module's own types.
+///
+/// Results below zero are error numbers.
 enum LinuxCalls {
     static func index(_ name: String) -> Int32 { rdo_interface_index(name) }
 

@@ -95,7 +95,9 @@ package protocol ProcessRunner: Sendable {
     func locate(_ program: String) -> String?
 }
 
-/// The kernel's processes. Each has a thread of its own here, which waits for it.
+/// The kernel's processes.
+///
+/// Each has a thread of its own here, which waits for it.
 package struct SystemProcesses: ProcessRunner {
     private let graceMilliseconds: Int32
 

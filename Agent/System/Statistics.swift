@@ -100,7 +100,8 @@ package struct Statistics: ~Copyable {
             guard parts.count == 2, count < Self.instancesMax else { continue }
             let name = trimmed(parts[0].utf8)
             let numbers = parts[1].split(separator: " ").map { Double($0) ?? 0 }
-            guard name != "lo", numbers.count >= 16 else { continue }
+            // An interface that never carried anything says nothing.
+            guard name != "lo", numbers.count >= 16, numbers[1] + numbers[9] > 0 else { continue }
             count += 1
             out.add("network_received_bytes_total", numbers[0], name, cumulative: true)
             out.add("network_received_packets_total", numbers[1], name, cumulative: true)

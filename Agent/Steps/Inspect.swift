@@ -1,0 +1,59 @@
+package import AgentSystem
+package import Basics
+package import Protocol
+
+/// Takes stock of the machine.
+package struct Inspect: StepRunner {
+    /// Switches speak every 30 s; an inspection waits at most this long after the agent's start.
+    package static let switchesSpeakWithin = Duration.seconds(31)
+
+    private let machine: Machine
+    private let network: any Network
+    private let lldp: LLDPMemory
+    private let bootMAC: String
+    private let started: Duration
+    private let time: any TimeSource
+
+    /// Makes the step; `bootMAC` is empty when it is not known, `started` is when the agent began to
+    /// listen for switches.
+    package init(
+        machine: Machine,
+        network: any Network,
+        lldp: LLDPMemory,
+        bootMAC: String,
+        started: Duration,
+        time: any TimeSource
+    ) {
+        self.machine = machine
+        self.network = network
+        self.lldp = lldp
+        self.bootMAC = bootMAC
+        self.started = started
+        self.time = time
+    }
+
+    package func run(
+        _ command: WireCommand,
+        in context: StepContext,
+        report: some StepReporter
+    ) async throws -> WireCommandResult.OneOf_Outcome {
+        report.progress(StepProgress(phase: "listen", text: "waiting for switches to speak"))
+        while time.elapsed - started < Self.switchesSpeakWithin, isSwitchSilent {
+            try await time.sleep(for: .milliseconds(500))
+        }
+        report.progress(StepProgress(phase: "inspect"))
+        return .inventory(await machine.inventory(bootMAC: bootMAC, lldp: lldp.entries))
+    }
+
+    /// Whether an interface that may be plugged into a switch has not heard from it yet.
+    ///
+    /// No switch stands behind a virtual machine's interface.
+    private var isSwitchSilent: Bool {
+        let virtual: Set = ["virtio_net", "vmxnet3", "hv_netvsc", "vif", "e1000", "e1000e", "veth"]
+        let heard = lldp.entries
+        return network.interfaces().contains { interface in
+            interface.hasCarrier && !virtual.contains(interface.driver)
+                && heard[interface.name] == nil
+        }
+    }
+}
