@@ -385,7 +385,9 @@ let package = Package(
         tests("AgentStepsTests", ["AgentSteps", "AgentSystem", "Basics", "Protocol", "CZstd"]),
         tests(
             "AgentCoreTests",
-            ["AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol"]
+            [
+                "AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol", logging,
+            ]
         ),
         tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics", "CZstd"]),
         tests("LabTests", ["Lab", "HostTools", "Protocol", "Basics"]),

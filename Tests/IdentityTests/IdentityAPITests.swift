@@ -20,12 +20,16 @@ import Testing
             string: """
                 {"auth":{\(scope)"identity":{"methods":["password"],"password":{"user":
                 {"name":"admin","domain":{"id":"default"},"password":"\(password)"}}}}}
-                """)
+                """
+        )
     }
 
     private static func token(_ client: any TestClientProtocol) async throws -> String {
         let response = try await client.execute(
-            uri: "/identity/v3/auth/tokens", method: .post, body: request())
+            uri: "/identity/v3/auth/tokens",
+            method: .post,
+            body: request()
+        )
         return try #require(response.headers[subject])
     }
 
@@ -33,7 +37,10 @@ import Testing
         let world = try await World()
         try await world.withClient { client in
             let response = try await client.execute(
-                uri: "/identity/v3/auth/tokens", method: .post, body: Self.request())
+                uri: "/identity/v3/auth/tokens",
+                method: .post,
+                body: Self.request()
+            )
             #expect(response.status == .created)
             #expect(response.headers[Self.subject] != nil)
             let token = try JSONValue(parsing: response.body.readableBytesView)["token"]
@@ -53,8 +60,11 @@ import Testing
         let world = try await World()
         try await world.withClient { client in
             let response = try await client.execute(
-                uri: "/identity/v3/auth/tokens", method: .post,
-                headers: [.known("X-Forwarded-Host"): "evil.example"], body: Self.request())
+                uri: "/identity/v3/auth/tokens",
+                method: .post,
+                headers: [.known("X-Forwarded-Host"): "evil.example"],
+                body: Self.request()
+            )
             #expect(!String(buffer: response.body).contains("evil"))
             #expect(!String(buffer: response.body).contains("localhost"))
         }
@@ -73,7 +83,10 @@ import Testing
         let world = try await World()
         try await world.withClient { client in
             let response = try await client.execute(
-                uri: "/identity/v3/auth/tokens", method: .post, body: ByteBuffer(string: body))
+                uri: "/identity/v3/auth/tokens",
+                method: .post,
+                body: ByteBuffer(string: body)
+            )
             #expect(response.status == .badRequest)
             let error = try JSONValue(parsing: response.body.readableBytesView)["error"]
             #expect(error?["title"] == "Bad Request")
@@ -84,7 +97,10 @@ import Testing
         let world = try await World()
         try await world.withClient { client in
             let response = try await client.execute(
-                uri: "/identity/v3/auth/tokens", method: .post, body: Self.request(password: ""))
+                uri: "/identity/v3/auth/tokens",
+                method: .post,
+                body: Self.request(password: "")
+            )
             #expect(response.status == .unauthorized)
             #expect(response.headers[.wwwAuthenticate] != nil)
         }
@@ -116,7 +132,9 @@ import Testing
             let headers: HTTPFields = [.authToken: other, Self.subject: token]
             func call(_ method: HTTPRequest.Method) async throws -> HTTPResponse.Status {
                 try await client.execute(
-                    uri: "/identity/v3/auth/tokens", method: method, headers: headers
+                    uri: "/identity/v3/auth/tokens",
+                    method: method,
+                    headers: headers
                 ).status
             }
             #expect(try await call(.get) == .ok)
@@ -125,8 +143,11 @@ import Testing
             #expect(try await call(.get) == .notFound)
             #expect(
                 try await client.execute(
-                    uri: "/identity/v3/auth/tokens", method: .get, headers: [.authToken: other]
-                ).status == .badRequest)
+                    uri: "/identity/v3/auth/tokens",
+                    method: .get,
+                    headers: [.authToken: other]
+                ).status == .badRequest
+            )
         }
     }
 
@@ -143,8 +164,10 @@ import Testing
         let world = try await World()
         try await world.withClient { client in
             let response = try await client.execute(
-                uri: "/identity" + path, method: .get,
-                headers: [.authToken: try await Self.token(client)])
+                uri: "/identity" + path,
+                method: .get,
+                headers: [.authToken: try await Self.token(client)]
+            )
             #expect(response.status == .ok)
             let list = try JSONValue(parsing: response.body.readableBytesView)[name]
             #expect(list?.elements?.count == count)
@@ -157,7 +180,10 @@ import Testing
             let token = try await Self.token(client)
             for path in ["/v3/users", "/v3/projects", "/v3/auth/catalog"] {
                 let response = try await client.execute(
-                    uri: "/identity" + path, method: .get, headers: [.authToken: token])
+                    uri: "/identity" + path,
+                    method: .get,
+                    headers: [.authToken: token]
+                )
                 #expect(!String(buffer: response.body).contains("scrypt"))
             }
             let records = try await world.database.read { try $0.auditRecords(limit: 10) }

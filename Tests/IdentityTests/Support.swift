@@ -33,17 +33,25 @@ struct World {
 
     init() async throws {
         database = try Database(
-            path: nil, migrations: IdentityStore.migrations, feed: ChangeFeed())
+            path: nil,
+            migrations: IdentityStore.migrations,
+            feed: ChangeFeed()
+        )
         service = try IdentityService(
-            database: database, signer: TokenSigner(key: key), time: time,
-            random: SeededRandom(seed: 1), logger: Logger(label: "test"))
+            database: database,
+            signer: TokenSigner(key: key),
+            time: time,
+            random: SeededRandom(seed: 1),
+            logger: Logger(label: "test")
+        )
         try await service.bootstrap(hash: Self.hash(Self.password))
     }
 
     /// Cheap to check, so that tests are quick.
     static func hash(_ password: Secret) throws -> Secret {
         try PasswordHash(
-            of: password, salt: Array(0..<16),
+            of: password,
+            salt: Array(0..<16),
             cost: PasswordHash.Cost(logRounds: 10, blockSize: 8, parallelism: 1)
         ).text
     }
@@ -56,16 +64,23 @@ struct World {
     ) async throws -> IssuedToken {
         try await service.signIn(
             SignIn(
-                proof: .password(userID: nil, userName: user, password: password), scope: scope),
-            from: address)
+                proof: .password(userID: nil, userName: user, password: password),
+                scope: scope
+            ),
+            from: address
+        )
     }
 
     func withClient(
         _ body: @escaping @Sendable (any TestClientProtocol) async throws -> Void
     ) async throws {
         let surface = Surface(
-            authenticator: service, audit: service, logger: Logger(label: "test"), time: time,
-            random: SeededRandom(seed: 2))
+            authenticator: service,
+            audit: service,
+            logger: Logger(label: "test"),
+            time: time,
+            random: SeededRandom(seed: 2)
+        )
         let url = "https://192.0.2.1:6385"
         IdentityAPI(service: service, catalog: Catalog(publicURL: url), publicURL: url)
             .addRoutes(to: surface)

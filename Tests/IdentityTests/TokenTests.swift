@@ -14,8 +14,13 @@ import Testing
 
     private func claims(_ scope: TokenClaims.Scope = .system) -> TokenClaims {
         TokenClaims(
-            id: "t1", userID: "u1", scope: scope, methods: ["password"], issued: now,
-            expires: now + .seconds(60))
+            id: "t1",
+            userID: "u1",
+            scope: scope,
+            methods: ["password"],
+            issued: now,
+            expires: now + .seconds(60)
+        )
     }
 
     @Test(arguments: [TokenClaims.Scope.none, .system, .project("p1")])
@@ -144,7 +149,9 @@ import Testing
         let first = try await world.signIn(scope: .none)
         world.time.advance(.seconds(1800))
         let second = try await world.service.signIn(
-            SignIn(proof: .token(first.token), scope: .system), from: "192.0.2.9")
+            SignIn(proof: .token(first.token), scope: .system),
+            from: "192.0.2.9"
+        )
         #expect(second.expires == first.expires)
         #expect(second.principal.scope == .system)
     }
