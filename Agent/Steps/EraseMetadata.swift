@@ -1,5 +1,5 @@
 package import AgentSystem
-package import Basics
+import Basics
 package import Protocol
 
 /// Wipes what makes a disk look used: partition tables, boot sectors, superblocks of file systems,

@@ -14,7 +14,7 @@ package struct PuppetReport: Sendable, Equatable {
     /// Failed resources that are kept.
     package static let failedMax = 64
 
-    private struct Entry {
+    fileprivate struct Entry {
         var reference = ""
         var failed = false
         var changed = false

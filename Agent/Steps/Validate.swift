@@ -128,11 +128,11 @@ package struct Validate: StepRunner {
         let request =
             "GET \(url.path) HTTP/1.1\r\nHost: \(url.authority)\r\nUser-Agent: rdo-agent\r\n"
             + "Accept: */*\r\nConnection: close\r\n\r\n"
-        let answer = await onThread {
+        let reply = await onThread {
             answer(of: url.host, UInt32(url.port), request: request, within: limit)
         }
-        if let problem = answer.problem { return problem }
-        let words = answer.line.split(separator: " ")
+        if let problem = reply.problem { return problem }
+        let words = reply.line.split(separator: " ")
         guard words.count >= 2, words[0].hasPrefix("HTTP/"), let status = UInt32(words[1]) else {
             return "\(wanted.url) does not answer in HTTP"
         }
@@ -248,7 +248,7 @@ private func exchange(
     _ limit: Duration
 ) -> (problem: String?, line: String) {
     let bytes = Array(request.utf8)
-    guard send(file, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count else {
+    guard send(file, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
         return ("\(name) does not take the request", "")
     }
     var received: [UInt8] = []
