@@ -16,17 +16,21 @@ package struct DeploymentsAPI: RouteArea {
             let wanted = try await request.decode(DeploymentRequest.self, context)
             let made = try await service.create(wanted)
             return try .json(
-                DeploymentDocument(made),
+                encoding: DeploymentDocument(made),
                 status: .accepted,
                 headers: [.location: "/v1/deployments/\(made.id)"]
             )
         }
         routes.get("", .role(.reader)) { _, _ in
             let all = try await service.deployments().map(DeploymentDocument.init)
-            return try .json(["deployments": all])
+            return try .json(encoding: ["deployments": all])
         }
         routes.get("/:id", .role(.reader)) { _, context in
-            try .json(DeploymentDocument(try await service.deployment(try context.deploymentID())))
+            try .json(
+                encoding: DeploymentDocument(
+                    try await service.deployment(try context.deploymentID())
+                )
+            )
         }
         routes.post("/:id/resume", .role(.admin)) { request, context in
             let correction = try await request.decode(
@@ -34,11 +38,11 @@ package struct DeploymentsAPI: RouteArea {
                 context
             )
             let resumed = try await service.resume(try context.deploymentID(), with: correction)
-            return try .json(DeploymentDocument(resumed), status: .accepted)
+            return try .json(encoding: DeploymentDocument(resumed), status: .accepted)
         }
         routes.post("/:id/cancel", .role(.admin)) { _, context in
             let cancelled = try await service.cancel(try context.deploymentID())
-            return try .json(DeploymentDocument(cancelled), status: .accepted)
+            return try .json(encoding: DeploymentDocument(cancelled), status: .accepted)
         }
         routes.delete("/:id", .role(.admin)) { _, context in
             try await service.delete(try context.deploymentID())

@@ -59,7 +59,7 @@ package struct EventsAPI: RouteArea {
             let changes = try await database.read { transaction in
                 try transaction.changes(after: after, limit: Self.pageMax)
             }
-            return try .json(["events": changes.map(EventDocument.init)])
+            return try .json(encoding: ["events": changes.map(EventDocument.init)])
         }
     }
 

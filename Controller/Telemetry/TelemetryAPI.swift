@@ -36,7 +36,7 @@ package struct TelemetryAPI: RouteArea {
                     time: point.time.description
                 )
             }
-            return try .json(["samples": samples])
+            return try .json(encoding: ["samples": samples])
         }
     }
 }
