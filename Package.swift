@@ -18,7 +18,9 @@ let essentials = [
     "-Xlinker", "--gc-sections",
 ]
 let foundation =
-    essentials + ["-lFoundationInternationalization", "-l_FoundationICU", "-lCoreFoundation"]
+    essentials + [
+        "-lFoundationInternationalization", "-lCoreFoundation", "-l_FoundationICU", "-lstdc++",
+    ]
 
 // MARK: - Products of other packages
 
@@ -53,6 +55,7 @@ let lifecycle = Target.Dependency.product(
 )
 let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
@@ -258,7 +261,7 @@ let package = Package(
             "Controller/CommandLine",
             [
                 "Protocol", "Basics", "HostTools", "Lab", "RamdiskBuilder", "ImageBuilder", "Undercloud",
-                argumentParser, asyncHTTPClient, crypto, nioCore, nioSSL, yams, logging,
+                argumentParser, asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL, yams, logging,
             ],
             link: foundation
         ),
