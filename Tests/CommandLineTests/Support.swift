@@ -1,0 +1,6 @@
+import CommandLine
+import FoundationEssentials
+
+func decode(_ text: String) throws -> JSON {
+    try JSONDecoder().decode(JSON.self, from: Data(text.utf8))
+}
