@@ -51,12 +51,18 @@ package struct NodeProgress: Sendable, Equatable, Codable {
     package var bytesPerSecond: Double
     package var text: String
 
-    package init(_ wire: WireProgress) {
-        phase = wire.phase
-        doneBytes = wire.doneBytes
-        totalBytes = wire.totalBytes
-        bytesPerSecond = wire.bytesPerSecond
-        text = wire.text
+    package init(
+        phase: String,
+        doneBytes: UInt64,
+        totalBytes: UInt64,
+        bytesPerSecond: Double,
+        text: String
+    ) {
+        self.phase = phase
+        self.doneBytes = doneBytes
+        self.totalBytes = totalBytes
+        self.bytesPerSecond = bytesPerSecond
+        self.text = text
     }
 
     enum CodingKeys: String, CodingKey {

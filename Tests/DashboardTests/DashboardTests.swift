@@ -23,11 +23,9 @@ private func principal() -> Principal {
 
 private func view(_ state: String, error: String? = nil) -> DashboardView {
     let id = NodeID(random: Array(repeating: 1, count: 16))
-    var progress = WireProgress()
-    progress.phase = "write"
-    progress.doneBytes = 512 << 20
-    progress.totalBytes = 1 << 30
-    progress.bytesPerSecond = 3 << 20
+    let progress = NodeProgress(
+        phase: "write", doneBytes: 512 << 20, totalBytes: 1 << 30, bytesPerSecond: 3 << 20,
+        text: "")
     let node = NodeOverview(
         id: id,
         name: "c0<script>",
