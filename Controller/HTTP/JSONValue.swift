@@ -8,6 +8,7 @@ package enum JSONValue: Sendable, Equatable {
     case array([JSONValue])
     case object([String: JSONValue])
 
+    /// A member of an object; `nil` when there is none, or this is no object.
     package subscript(name: String) -> JSONValue? {
         get {
             guard case .object(let members) = self else { return nil }

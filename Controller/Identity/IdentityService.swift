@@ -96,7 +96,7 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
     ///
     /// `hash` is the text form of `PasswordHash`, from the file that the installation made.
     package func bootstrap(adminName: String = "admin", hash: Secret) async throws {
-        guard PasswordHash(hash) != nil else {
+        guard let hash = PasswordHash(hash)?.text else {
             throw Fault(
                 .unavailable,
                 "cannot use the administrator's password hash: the file does not hold one; run “rdo undercloud install”"

@@ -43,7 +43,10 @@ package struct PasswordHash: Sendable, Equatable {
 
     /// Reads the text form; `nil` when it is none, or asks for more work than we do.
     package init?(_ text: Secret) {
-        let fields = text.reveal().split(separator: "$", omittingEmptySubsequences: false)
+        // A file's line end is no part of it.
+        let fields =
+            text.reveal().split(separator: "\n", omittingEmptySubsequences: true)
+            .first.map { $0.split(separator: "$", omittingEmptySubsequences: false) } ?? []
         guard fields.count == 5, fields[0].isEmpty, fields[1] == "scrypt" else { return nil }
         var cost = Cost()
         for setting in fields[2].split(separator: ",") {

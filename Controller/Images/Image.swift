@@ -26,7 +26,7 @@ package struct Image: Sendable, Equatable {
     /// Who sees it.
     package enum Visibility: String, Sendable, CaseIterable {
         /// Everybody with a role.
-        case `public`
+        case everybody = "public"
         /// Its own project.
         case `private`
         /// As `private`; kept because clients send it.

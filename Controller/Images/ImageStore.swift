@@ -62,6 +62,7 @@ package struct ImageFilter: Sendable {
     /// At most 1000.
     package var limit = 1000
 
+    /// What lists are ordered by.
     package enum SortKey: String, Sendable {
         case name, status, created, updated
     }

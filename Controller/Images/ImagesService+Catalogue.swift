@@ -41,7 +41,7 @@ extension Transaction {
 
 extension Image {
     func isVisible(to principal: Principal) -> Bool {
-        principal.isSystem || owner == principal.projectID || visibility == .public
+        principal.isSystem || owner == principal.projectID || visibility == .everybody
             || visibility == .community
     }
 }
@@ -183,7 +183,7 @@ extension ImagesService {
         guard (0...1 << 20).contains(image.minDisk), (0...1 << 30).contains(image.minRAM) else {
             throw refuse("min_disk (GiB) or min_ram (MiB) is negative or too large")
         }
-        if image.visibility == .public, before?.visibility != .public {
+        if image.visibility == .everybody, before?.visibility != .everybody {
             try principal.requireSystem(.admin, to: "make image \(image.name) public")
         }
         if let before, before.diskFormat != image.diskFormat, before.status != .queued {

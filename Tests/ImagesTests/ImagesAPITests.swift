@@ -97,7 +97,7 @@ import Testing
         }
     }
 
-    @Test func `a public image is seen by all, changed by its owner, made by the admin`()
+    @Test func `an image for everybody is seen by all, changed by its owner, made by the admin`()
         async throws
     {
         let world = try World()

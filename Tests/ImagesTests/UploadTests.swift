@@ -1,8 +1,10 @@
 import Basics
 import Crypto
 import Foundation
+import Glibc
 import HTTP
 import HTTPTypes
+import HostTools
 import Hummingbird
 import Protocol
 import Store
@@ -343,5 +345,46 @@ import Testing
             try await world.service.manifest(of: image.id)
         }
         #expect(fault?.kind == .unavailable)
+    }
+}
+
+@Suite struct FullDiskTests {
+    /// A small disk of its own takes root, as the check script and the build server have.
+    @Test(.enabled(if: geteuid() == 0, "mounting a small disk takes root"))
+    func `a full disk is told, nothing stays, and the image can be uploaded later`() async throws {
+        var template = Array("/tmp/rdo-full-XXXXXX".utf8CString)
+        let directory = String(cString: try #require(mkdtemp(&template)))
+        _ = try await Tool.require(
+            "mount",
+            ["-t", "tmpfs", "-o", "size=6m", "tmpfs", directory],
+            budget: .seconds(20),
+            time: SystemTime()
+        )
+        do {
+            let world = try World(directory: directory + "/images")
+            try await world.withClient { client in
+                let id = try await client.create(["name": "full", "disk_format": "raw"])
+                // It is refused at once when its length is known …
+                let announced = try await client.upload(id, noise(8 << 20, seed: 1))
+                #expect(announced.code == 503)
+                #expect(announced.message.contains("free space"))
+                // … and while chunks are stored when the file alone still fits.
+                let chunks = try await client.upload(id, noise(4 << 20, seed: 1))
+                #expect(chunks.code == 503)
+                #expect(chunks.message.contains("is full"))
+                #expect(try await client.show(id)["status"] == "queued")
+                #expect(world.files().isEmpty)
+                #expect(try await client.upload(id, noise(1 << 20, seed: 1)).code == 204)
+            }
+        } catch {
+            Issue.record(error)
+        }
+        _ = try await Tool.require(
+            "umount",
+            [directory],
+            budget: .seconds(20),
+            time: SystemTime()
+        )
+        rmdir(directory)
     }
 }
