@@ -55,7 +55,6 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
         /// Grows when an identity changes; what was looked up before is then not cached.
         var generation = 0
         var signingIn = 0
-        var auditCount = 0
     }
 
     /// The project that owns the installation.
@@ -63,8 +62,6 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
     static let cacheMax = 4096
     /// Sign-ins that wait for the password thread.
     static let signInsMax = 32
-    /// Audit records older than this are removed.
-    static let auditMemory = Duration.seconds(90 * 86_400)
 
     let database: Database
     private let signer: TokenSigner
@@ -260,18 +257,14 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
 
     // MARK: - Audit
 
+    /// Forgets audit records older than `time`.
+    package func trimAudit(olderThan time: Timestamp) async throws {
+        try await database.write { try $0.trimAudit(olderThan: time) }
+    }
+
     package func keep(_ record: AuditRecord) async {
-        let trims = state.withLock { state in
-            state.auditCount += 1
-            return state.auditCount % 1000 == 1
-        }
         do {
-            try await database.write { transaction in
-                try transaction.addAudit(record)
-                if trims {
-                    try transaction.trimAudit(olderThan: record.time - Self.auditMemory)
-                }
-            }
+            try await database.write { try $0.addAudit(record) }
         } catch {
             logger.error(
                 "an audit record was lost",

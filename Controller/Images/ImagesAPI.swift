@@ -111,10 +111,14 @@ package struct ImagesAPI: RouteArea {
         }
         routes.get("/v2/images/:id/file", .role(.reader)) { _, context in
             let image = try await service.show(id(context), as: context.requirePrincipal())
-            guard image.content != nil else { return .empty() }
-            throw Fault(
-                .notSupported,
-                "cannot hand out the file of image \(image.name): it is kept in chunks for deployment; keep the original file"
+            guard let content = image.content else { return .empty() }
+            let body = try await service.download(image)
+            return Response(
+                status: .ok,
+                headers: [
+                    .contentType: "application/octet-stream", .known("Content-MD5"): content.md5,
+                ],
+                body: body
             )
         }
     }

@@ -2,6 +2,7 @@ package import Basics
 import Crypto
 import FoundationEssentials
 import HTTP
+import Hummingbird
 package import Logging
 import NIOCore
 package import Protocol
@@ -210,6 +211,22 @@ package final class ImagesService: Sendable {
             )
         }
         return (chunks.path(ofChunk: digest), bytes)
+    }
+
+    /// The file of an image, made again from its chunks.
+    /// - Throws: `Fault`: `notSupported` for qcow2, whose file was not a list of sectors.
+    func download(_ image: Image) async throws -> ResponseBody {
+        guard image.diskFormat == .raw else {
+            throw Fault(
+                .notSupported,
+                "cannot hand out the file of image \(image.name): of a qcow2 file only the disk inside is kept; keep the original file"
+            )
+        }
+        let bytes = try await manifest(of: image.id).bytes
+        guard let manifest = ImageManifest(bytes) else {
+            throw Fault(.internalError, "cannot read the manifest of image \(image.name)")
+        }
+        return ImageDownload(chunks: chunks, manifest: manifest).body
     }
 
     // MARK: - Uploads at once

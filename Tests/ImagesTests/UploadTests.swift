@@ -36,6 +36,11 @@ import Testing
             #expect(image["os_hash_value"]?.text == hex(SHA512.hash(data: Self.disk)))
         }
         let image = try await world.service.image("disk")
+        try await world.withClient { client in
+            let path = "/image/v2/images/\(image.id)/file"
+            let answer = try await client.call(.get, path)
+            #expect(answer.bytes == Self.disk)
+        }
         let manifest = try await world.service.manifest(of: image.id)
         #expect(manifest.digest == Array(SHA256.hash(data: manifest.bytes)))
         let value = try JSONValue(parsing: manifest.bytes)
@@ -59,6 +64,10 @@ import Testing
             #expect(try await client.upload(id, file).code == 204)
         }
         let image = try await world.service.image("q")
+        try await world.withClient { client in
+            let answer = try await client.call(.get, "/image/v2/images/\(image.id)/file")
+            #expect(answer.code == 501)
+        }
         #expect(image.content?.diskBytes == 10 << 20)
         #expect(image.content?.fileBytes == Int64(file.count))
         let manifest = try await world.service.manifest(of: image.id)
