@@ -3,8 +3,10 @@
 /// - Returns: lower case with colons; empty when there is none or it is malformed.
 package func bootMACOfCommandLine(_ line: String) -> String {
     for word in line.split(whereSeparator: \.isWhitespace) where word.hasPrefix("BOOTIF=") {
-        var parts = word.dropFirst(7).lowercased().split { $0 == "-" || $0 == ":" }
-        if parts.count == 7 { parts.removeFirst() }
+        let text = word.dropFirst(7).lowercased()
+        var parts = text.split { $0 == "-" || $0 == ":" }
+        // With hyphens the hardware type comes first; 01 is Ethernet.
+        if text.contains("-"), parts.removeFirst() != "01" { continue }
         let valid = parts.allSatisfy { $0.utf8.count == 2 && $0.allSatisfy(\.isHexDigit) }
         if parts.count == 6, valid { return parts.joined(separator: ":") }
     }

@@ -27,7 +27,9 @@ struct RamdiskRole {
     func run() async throws {
         let connection = try readBootFile()
         let interface = try await bootInterface(connection)
-        let client = DHCPClient(network: live.network, random: live.random, time: live.time)
+        let client = DHCPClient(network: live.network, random: live.random, time: live.time) {
+            [log] in log.warning("\($0)")
+        }
         log.info(
             "asking for an address",
             metadata: [LogKey.mac: "\(interface.mac)", LogKey.path: "\(interface.name)"]

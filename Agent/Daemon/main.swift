@@ -31,8 +31,10 @@ func endWithUsage() -> Never {
     exit(2)
 }
 
-/// The kernel starts the ramdisk's /init, a link to this program, without telling it what to do. Swift
-/// reads its arguments from /proc/self/cmdline, and there is no /proc yet: then there are none at all.
+/// The kernel starts the ramdisk's /init, a link to this program, without telling it what to do.
+///
+/// Swift reads its arguments from /proc/self/cmdline, and there is no /proc yet: then there are
+/// none at all.
 let startedAsInit =
     CommandLine.arguments.isEmpty && getpid() == 1
     || CommandLine.arguments.first?.split(separator: "/").last == "init"

@@ -114,8 +114,16 @@ package struct DHCPClient: Sendable {
     private let network: any Network
     private let random: any RandomSource
     private let time: any TimeSource
+    private let refused: @Sendable (SystemFailure) -> Void
 
-    package init(network: any Network, random: any RandomSource, time: any TimeSource) {
+    /// Makes the client; `refused` is told of routes that the kernel did not take.
+    package init(
+        network: any Network,
+        random: any RandomSource,
+        time: any TimeSource,
+        refused: @escaping @Sendable (SystemFailure) -> Void = { _ in }
+    ) {
+        self.refused = refused
         self.network = network
         self.random = random
         self.time = time
@@ -195,7 +203,7 @@ package struct DHCPClient: Sendable {
             let jitter = Duration.milliseconds(Int64(random.number(below: 500)))
             switch try await listen(&conversation, channel, for: pause + jitter) {
             case .bound(let lease):
-                try network.configure(interface.name, lease: lease)
+                try network.configure(interface.name, lease: lease).forEach(refused)
                 return lease
             case .sendNow, .lost: pause = .seconds(1)
             case .ignored:

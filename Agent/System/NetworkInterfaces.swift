@@ -32,8 +32,9 @@ package protocol Network: Sendable {
     func bringUp(_ name: String) throws
 
     /// Gives an interface its address and the routes that came with it.
-    /// - Throws: `SystemFailure`.
-    func configure(_ name: String, lease: DHCPLease) throws
+    /// - Returns: routes that the kernel refused; the address works without them.
+    /// - Throws: `SystemFailure` when the address is refused.
+    func configure(_ name: String, lease: DHCPLease) throws -> [SystemFailure]
 
     /// Opens the channel of the DHCP client on an interface.
     /// - Throws: `SystemFailure`.
@@ -89,15 +90,17 @@ package struct SystemNetwork: Network {
         try SystemFailure.check(LinuxCalls.interfaceUp(name), "switch on \(name)")
     }
 
-    package func configure(_ name: String, lease: DHCPLease) throws {
+    package func configure(_ name: String, lease: DHCPLease) throws -> [SystemFailure] {
         try SystemFailure.check(
             LinuxCalls.setAddress(name, lease.address, lease.mask),
             "give \(name) the address \(lease.address)"
         )
-        for route in lease.routes {
-            try SystemFailure.check(
-                LinuxCalls.addRoute(name, route),
-                "add the route to \(route.destination) on \(name)"
+        return lease.routes.compactMap { route in
+            let result = LinuxCalls.addRoute(name, route)
+            guard result < 0 else { return nil }
+            return SystemFailure(
+                "add the route to \(route.destination) by \(route.gateway) on \(name)",
+                code: -result
             )
         }
     }
