@@ -22,6 +22,8 @@ package final class HTTPServer: Service {
         package var connectionsMax = 1024
         /// A connection on which no request part arrives and none is being answered is closed.
         package var idleBudget = Duration.seconds(60)
+        /// A connection whose client takes nothing of its answer is closed.
+        package var stallBudget = Duration.seconds(120)
         package var headerBytesMax = 32 << 10
         /// Connections that wait for `accept`.
         package var backlogMax: CInt = 512
@@ -208,7 +210,9 @@ private enum ServerChannel: Sendable {
         limits: HTTPServer.Limits,
         responder: @escaping HTTPChannelHandler.Responder
     ) throws {
+        let stall = TimeAmount.nanoseconds(limits.stallBudget.wholeNanoseconds)
         var configuration = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [StalledWriteHandler(limit: stall)],
             idleTimeout: .nanoseconds(limits.idleBudget.wholeNanoseconds)
         )
         configuration.httpDecoder.maxHeaderListSize = limits.headerBytesMax

@@ -2,6 +2,7 @@ import Basics
 import Glibc
 import HTTP
 import HostTools
+import Hummingbird
 import Logging
 import Synchronization
 import Testing
@@ -23,6 +24,13 @@ import Testing
         )
         let routes = surface.area("", dialect: .plain)
         routes.get("/hello", .open) { _, _ in .text("good morning") }
+        routes.get("/large", .open) { _, _ in
+            let part = ByteBuffer(repeating: 0x61, count: 1 << 20)
+            return Response(
+                status: .ok,
+                body: ResponseBody(contentsOf: Array(repeating: part, count: 64))
+            )
+        }
         routes.post("/echo", .open) { request, context in
             .json(bytes: try await request.bytes(context))
         }
@@ -114,6 +122,24 @@ import Testing
             #expect(await stalled.isClosedByPeer())
             await client.close()
             await stalled.close()
+        }
+    }
+
+    @Test func `a client that takes nothing of its answer is cut off`() async throws {
+        var limits = HTTPServer.Limits()
+        limits.stallBudget = .milliseconds(300)
+        limits.connectionsMax = 1
+        try await serving(limits: limits) { ports in
+            let client = RawClient()
+            try await client.connect(port: ports[0])
+            await client.send("GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            // There is one place: the second client gets it when the first has lost it.
+            let second = RawClient()
+            try await second.connect(port: ports[0])
+            await second.send(Self.greeting)
+            #expect(await second.receive(until: "good morning").contains("good morning"))
+            await second.close()
+            await client.close()
         }
     }
 
