@@ -44,6 +44,22 @@ import Testing
     }
 }
 
+@Suite struct StateLockTests {
+    @Test func `a state directory has one user at a time`() throws {
+        var template = Array("/tmp/rdo-lock-XXXXXX".utf8CString)
+        let path = String(cString: try #require(mkdtemp(&template)))
+        defer { _ = try? FileManager.default.removeItem(atPath: path) }  // best effort in a test
+        var first: StateLock? = try StateLock(directory: path)
+        let fault = #expect(throws: Fault.self) { try StateLock(directory: path) }
+        #expect(fault?.kind == .conflict)
+        #expect(fault?.message.contains(path) == true)
+        withExtendedLifetime(first) {}
+        first = nil
+        _ = try StateLock(directory: path)
+        #expect(throws: Fault.self) { try StateLock(directory: path + "/missing") }
+    }
+}
+
 @Suite struct KeyFileTests {
     private func withDirectory(_ body: (String) throws -> Void) throws {
         var template = Array("/tmp/rdo-key-XXXXXX".utf8CString)
