@@ -1,4 +1,4 @@
-package import Basics
+import Basics
 import Glibc
 
 /// Makes sure that one process at a time works on a state directory; held until it is released.
