@@ -43,6 +43,8 @@ package struct Node: Sendable, Equatable {
     package internal(set) var lockout: Lockout?
     /// Why the last work failed; for people.
     package internal(set) var lastError: String?
+    /// The last lines of the console of the command that failed.
+    package internal(set) var lastLines: [String]
     /// What holds up the present work, and when it is tried again.
     package internal(set) var obstacle: Obstacle?
     package var createdAt: Timestamp
@@ -67,6 +69,7 @@ package struct Node: Sendable, Equatable {
         state = .enroll
         stateSince = now
         attempt = Attempt(0)
+        lastLines = []
         createdAt = now
     }
 

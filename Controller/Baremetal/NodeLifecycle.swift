@@ -150,6 +150,7 @@ extension Node {
     private mutating func begin(_ next: ProvisionState) {
         attempt = attempt.next
         lastError = nil
+        lastLines = []
         state = next
     }
 

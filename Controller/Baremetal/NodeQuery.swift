@@ -135,4 +135,20 @@ extension Transaction {
             arguments: StatementArguments(arguments)
         ).map { try Node(row: $0, sealer: sealer) }
     }
+
+    /// The only node with this BMC address that has no port yet; `nil` when there is none or several.
+    func portlessNode(bmc address: String, sealer: Sealer) throws -> Node? {
+        let rows = try Row.fetchAll(
+            sql,
+            sql: """
+                SELECT * FROM node
+                WHERE json_extract(driverFields, '$.ipmi_address') = ?
+                  AND NOT EXISTS (SELECT 1 FROM port WHERE port.node = node.id)
+                LIMIT 2
+                """,
+            arguments: [address]
+        )
+        guard rows.count == 1 else { return nil }
+        return try Node(row: rows[0], sealer: sealer)
+    }
 }

@@ -16,6 +16,9 @@ package protocol AgentKeys: Sendable {
         validFor span: Duration
     ) async throws -> [UInt8]
 
+    /// True when the node's bound key is undisputed: only then does it get an image or a token.
+    func mayReceiveSecrets(_ node: NodeID, role: AgentRole) async throws -> Bool
+
     /// Ends the sessions of a node's keys and forgets them; `nil` takes all roles.
     func revokeKeys(of node: NodeID, role: AgentRole?) async throws
 }
@@ -38,6 +41,7 @@ package protocol ImageSource: Sendable {
     ) async -> String
 }
 
+extension AgentRegistry: AgentKeys {}
 extension ImagesService: ImageSource {}
 extension LeaseTable: LeaseLookup {}
 

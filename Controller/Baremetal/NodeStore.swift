@@ -45,6 +45,7 @@ package let baremetalMigrations = [
                 maintenance TEXT,
                 lockout TEXT,
                 lastError TEXT,
+                lastLines TEXT NOT NULL,
                 obstacle TEXT,
                 createdAt INTEGER NOT NULL,
                 updatedAt INTEGER,
@@ -271,6 +272,10 @@ private func members(_ text: String) throws -> [String: JSONValue] {
     text == "{}" ? [:] : try json(text).members ?? [:]
 }
 
+private func texts(_ text: String) throws -> [String] {
+    text == "[]" ? [] : try json(text).elements?.compactMap(\.text) ?? []
+}
+
 private func decoded<Value: Decodable>(_ text: String?) throws -> Value? {
     try text.map { try JSONDecoder().decode(Value.self, from: Data($0.utf8)) }
 }
@@ -306,8 +311,7 @@ extension Node {
         conductorGroup = row["conductorGroup"]
         owner = row["owner"]
         lessee = row["lessee"]
-        let names: String = row["traits"]
-        traits = names == "[]" ? [] : try json(names).elements?.compactMap(\.text) ?? []
+        traits = try texts(row["traits"])
         automatedClean = row["automatedClean"]
         protected = Flag(isSet: row["protected"], reason: row["protectedReason"])
         retired = Flag(isSet: row["retired"], reason: row["retiredReason"])
@@ -320,6 +324,7 @@ extension Node {
         maintenance = try decoded(row["maintenance"])
         lockout = try decoded(row["lockout"])
         lastError = row["lastError"]
+        lastLines = try texts(row["lastLines"])
         obstacle = try decoded(row["obstacle"])
         updatedAt = (row["updatedAt"] as Int64?).map(Timestamp.init(nanoseconds:))
         inspectionStartedAt = (row["inspectionStartedAt"] as Int64?).map(
@@ -378,6 +383,7 @@ extension Node {
             "resourceClass": resourceClass, "conductorGroup": conductorGroup, "owner": owner,
             "lessee": lessee,
             "traits": JSONValue.array(traits.map(JSONValue.string)).canonicalText,
+            "lastLines": JSONValue.array(lastLines.map(JSONValue.string)).canonicalText,
             "automatedClean": automatedClean, "protected": protected.isSet,
             "protectedReason": protected.reason, "retired": retired.isSet,
             "retiredReason": retired.reason,

@@ -48,16 +48,18 @@ package struct BootScript: Sendable {
             """
     }
 
-    /// The machine's own disk: what the firmware would try next, and if it comes back, the first disk.
+    /// The machine's own disk: on BIOS the first one, on UEFI what the firmware tries next.
+    ///
+    /// The exit code is not 0: after a network boot that ends well, OVMF waits in its setup menu for ever.
     package func localDisk(reason: String) -> String {
         """
         #!ipxe
         echo RDO-Manager: booting from the local disk (\(Self.printable(reason)))
         iseq ${platform} efi && goto efi ||
-        sanboot --no-describe --drive 0x80 || exit 0
-        exit 0
+        sanboot --no-describe --drive 0x80 || exit 1
+        exit 1
         :efi
-        exit 0
+        exit 1
 
         """
     }

@@ -105,8 +105,8 @@ package struct IPMIPower: PowerControl {
 
     /// The arguments before the command proper.
     /// - Throws: `PowerFault` when the address, user or cipher suite could not be meant.
-    func commonArguments(_ bmc: BMC) throws -> [String] {
-        let suite = bmc.cipherSuite ?? settings.cipherSuite
+    func commonArguments(_ bmc: BMC, suite: UInt8? = nil) throws -> [String] {
+        let suite = suite ?? bmc.cipherSuite ?? settings.cipherSuite
         guard suite != 0 else {
             throw PowerFault(
                 .settings,
@@ -131,8 +131,25 @@ package struct IPMIPower: PowerControl {
         ]
     }
 
+    /// Calls with the driver's suite; a BMC for which nobody chose one and which does not know it is asked
+    /// once more with suite 3, as Ironic does. Older BMCs, and `ipmi_sim`, know nothing newer.
     private func call(_ command: [String], _ bmc: BMC, to purpose: String) async throws -> String {
-        let arguments = try commonArguments(bmc) + command
+        do {
+            return try await call(command, bmc, suite: nil, to: purpose)
+        } catch let fault as PowerFault
+            where fault.reason == .settings && bmc.cipherSuite == nil && settings.cipherSuite == 17
+        {
+            return try await call(command, bmc, suite: 3, to: purpose)
+        }
+    }
+
+    private func call(
+        _ command: [String],
+        _ bmc: BMC,
+        suite: UInt8?,
+        to purpose: String
+    ) async throws -> String {
+        let arguments = try commonArguments(bmc, suite: suite) + command
         let result: ToolResult
         try await gate.enter(bmc.endpoint)
         do {

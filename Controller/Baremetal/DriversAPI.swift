@@ -1,0 +1,107 @@
+import Basics
+package import HTTP
+import HTTPTypes
+import Hummingbird
+import Protocol
+
+/// The Bare Metal API's drivers and conductors: there is one conductor, this controller.
+package struct DriversAPI: RouteArea {
+    private let service: NodesService
+    private let root: String
+
+    package init(service: NodesService, publicURL: String) {
+        self.service = service
+        root = publicURL.hasSuffix("/") ? String(publicURL.dropLast()) : publicURL
+    }
+
+    package func addRoutes(to surface: Surface) {
+        let routes = surface.area("", dialect: .ironic)
+        routes.ironic(.get, "/v1/drivers", .reader) { call in
+            let isDetailed = call.request.query("detail").flatMap { JSONValue.string($0).truth }
+            let names = service.drivers.keys.sorted()
+            return .json([
+                "drivers": .array(
+                    names.map { driver($0, call.version, isDetailed: isDetailed == true) }
+                )
+            ])
+        }
+        routes.ironic(.get, "/v1/drivers/:driver", .reader) { call in
+            .json(driver(try name(call), call.version, isDetailed: true))
+        }
+        routes.ironic(.get, "/v1/drivers/:driver/properties", .reader) { call in
+            .json(try name(call) == "ipmi" ? Self.ipmiProperties : [:])
+        }
+        routes.ironic(.get, "/v1/conductors", .reader) { call in
+            try call.require(minor: 49)
+            return .json(["conductors": [conductor]])
+        }
+        routes.ironic(.get, "/v1/conductors/:host", .reader) { call in
+            try call.require(minor: 49)
+            guard try call.parameter("host") == service.settings.hostName else {
+                throw Fault(.notFound, "cannot find this conductor: there is only one")
+            }
+            return .json(conductor)
+        }
+        for name in ["chassis", "portgroups", "allocations"] {
+            routes.ironic(.get, "/v1/\(name)", .reader) { _ in .json(.object([name: []])) }
+        }
+    }
+
+    private func name(_ call: BaremetalCall) throws -> String {
+        let name = try call.parameter("driver")
+        guard service.drivers[name] != nil else {
+            throw Fault(.notFound, "cannot find driver “\(name.prefix(80))”: it is not enabled")
+        }
+        return name
+    }
+
+    private func driver(_ name: String, _ version: Microversion, isDetailed: Bool) -> JSONValue {
+        var members: [String: JSONValue] = [
+            "name": .string(name), "hosts": [.string(service.settings.hostName)],
+            "links": [
+                ["href": .string("\(root)/v1/drivers/\(name)"), "rel": "self"],
+                ["href": .string("\(root)/drivers/\(name)"), "rel": "bookmark"],
+            ],
+        ]
+        if version.minor >= 14 {
+            members["properties"] = [
+                ["href": .string("\(root)/v1/drivers/\(name)/properties"), "rel": "self"],
+                ["href": .string("\(root)/drivers/\(name)/properties"), "rel": "bookmark"],
+            ]
+        }
+        if version.minor >= 30 { members["type"] = "dynamic" }
+        if version.minor >= 30, isDetailed {
+            for (interface, enabled) in DriverInterfaces.of(name) {
+                members["default_\(interface)"] = JSONValue(enabled.first)
+                members["enabled_\(interface)s"] = .array(enabled.map(JSONValue.string))
+            }
+        }
+        return .object(members)
+    }
+
+    private var conductor: JSONValue {
+        [
+            "hostname": .string(service.settings.hostName), "conductor_group": "",
+            "alive": true, "drivers": .array(service.drivers.keys.sorted().map(JSONValue.string)),
+            "created_at": .null, "updated_at": .null,
+            "links": [
+                [
+                    "href": .string("\(root)/v1/conductors/\(service.settings.hostName)"),
+                    "rel": "self",
+                ],
+                [
+                    "href": .string("\(root)/conductors/\(service.settings.hostName)"),
+                    "rel": "bookmark",
+                ],
+            ],
+        ]
+    }
+
+    private static let ipmiProperties: JSONValue = [
+        "ipmi_address": "IP address or host name of the BMC. Required.",
+        "ipmi_username": "User of the BMC with the administrator privilege. Required.",
+        "ipmi_password": "The user's password. Required.",
+        "ipmi_port": "UDP port of the BMC; 623 by default.",
+        "ipmi_cipher_suite": "IPMI 2.0 cipher suite, 17 or 3. Suite 0 is refused.",
+    ]
+}

@@ -1,0 +1,274 @@
+import Agents
+import Basics
+import Boot
+import FoundationEssentials
+import HTTP
+import Images
+import Logging
+import Power
+import Protocol
+import Store
+
+// What goes through the agent.
+extension NodeReconciler {
+    func perform(_ action: NodeAction, for node: Node) async throws -> Outcome {
+        if service.drivers[node.driver]?.hasAgent == false,
+            let outcome = try await pretend(action, for: node)
+        {
+            return outcome
+        }
+        switch action {
+        case .verifyBMC: return try await verifyBMC(node)
+        case .bringUpRamdisk:
+            guard let session = await agents.session(of: node.id, role: .ramdisk) else {
+                return try await bootRamdisk(node)
+            }
+            return try await use(session, for: node)
+        case .awaitRamdisk(let poweredAt):
+            guard let session = await agents.session(of: node.id, role: .ramdisk),
+                session.since >= poweredAt
+            else { return .settled }
+            return try await use(session, for: node)
+        case .run(let work, let command, _):
+            return try await run(work, command, for: node)
+        case .chooseDisk: return try await chooseDisk(node)
+        case .leaveRamdisk(let command, let bootID):
+            return try await leaveRamdisk(node, command, bootID)
+        case .awaitInstalled(let hasAgent, let bootID, let since):
+            return try await awaitInstalled(node, hasAgent, bootID, since)
+        case .tearDown: return try await tearDown(node)
+        case .changePower: return try await changePower(node)
+        }
+    }
+
+    /// Machines without an agent: everything that an agent would do is done.
+    private func pretend(_ action: NodeAction, for node: Node) async throws -> Outcome? {
+        let command = service.random.identifier(CommandID.self)
+        let fact: NodeFact
+        switch action {
+        case .bringUpRamdisk, .awaitRamdisk: fact = .agentReady(bootID: "none", command: command)
+        case .run(_, let command, _): fact = .commandDone(command, device: "/dev/none")
+        case .chooseDisk: fact = .bootDeviceSet(restart: command)
+        case .leaveRamdisk: fact = .restarted
+        case .awaitInstalled: fact = .installed
+        case .verifyBMC, .tearDown, .changePower: return nil
+        }
+        return try await apply(fact, to: node, cause: "pretended")
+    }
+
+    private func use(_ session: AgentSession, for node: Node) async throws -> Outcome {
+        agentIsThere(node.id)
+        let command = service.random.identifier(CommandID.self)
+        return try await apply(
+            .agentReady(bootID: session.bootID, command: command),
+            to: node,
+            cause: "the ramdisk's agent is there"
+        ) { $0.powerState = .on }
+    }
+
+    private func run(
+        _ work: AgentWork,
+        _ command: CommandID,
+        for node: Node
+    ) async throws -> Outcome {
+        let now = time.now
+        guard let session = await agents.session(of: node.id, role: .ramdisk) else {
+            let end = agentMissing(node.id) + budgets.agentAway
+            guard now >= end else { return .wait("the agent to come back", until: end) }
+            agentIsThere(node.id)
+            return try await apply(
+                .agentMissing,
+                to: node,
+                cause: "the ramdisk's agent went away"
+            )
+        }
+        agentIsThere(node.id)
+        if session.currentCommand == command || wasSent(command, to: session) {
+            return .settled
+        }
+        guard session.currentCommand == nil else {
+            return .wait("the agent to end another command", until: now + Self.lookAgain)
+        }
+        guard try await keys.mayReceiveSecrets(node.id, role: .ramdisk) else {
+            return try await meet(
+                "cannot trust the agent of node \(node.label): another key came with the same token; accept the right fingerprint or boot the machine anew",
+                detail: session.address,
+                node,
+                true
+            )
+        }
+        var wire = WireCommand()
+        wire.id = command.text
+        wire.node = node.id.text
+        wire.attempt = node.attempt.number
+        switch work {
+        case .inspect:
+            wire.body = .inspect(WireInspect())
+            wire.budgetSeconds = seconds(budgets.inspect)
+        case .eraseMetadata:
+            wire.body = .eraseMetadata(WireEraseMetadata())
+            wire.budgetSeconds = seconds(budgets.erase)
+        case .writeImage(let order):
+            do {
+                wire.body = .writeImage(try await makeWriteImage(order, node, session))
+            } catch let fault as Fault where fault.kind != .unavailable {
+                return try await apply(.refused(fault.message), to: node, cause: fault.message)
+            }
+            wire.budgetSeconds = seconds(budgets.write)
+        }
+        return await hand(wire, command, to: session)
+    }
+
+    private func hand(
+        _ wire: WireCommand,
+        _ command: CommandID,
+        to session: AgentSession
+    ) async -> Outcome {
+        guard await agents.send(wire, to: session.node, role: .ramdisk) else {
+            return .wait("the agent to come back", until: time.now + Self.lookAgain)
+        }
+        remember(sent: command, to: session)
+        logger.info(
+            "command sent",
+            metadata: [
+                LogKey.nodeID: "\(session.node)", LogKey.commandID: "\(command)",
+                LogKey.agentSession: "\(session.session)", LogKey.attempt: "\(wire.attempt)",
+            ]
+        )
+        return .settled
+    }
+
+    private func seconds(_ span: Duration) -> UInt32 { UInt32(clamping: span.components.seconds) }
+
+    private func makeWriteImage(
+        _ order: DeployOrder,
+        _ node: Node,
+        _ session: AgentSession
+    ) async throws -> WireWriteImage {
+        let manifest = try await service.images.manifest(of: order.image)
+        var wire = WireWriteImage()
+        wire.image = order.image.text
+        wire.manifestDigest = Data(manifest.digest)
+        wire.baseURL = "\(service.settings.imageURL)/v1/images/\(order.image)"
+        wire.capability = await service.images.makeCapability(
+            image: order.image,
+            node: node.id,
+            attempt: node.attempt,
+            keyFingerprint: session.session,
+            validFor: budgets.write + .seconds(600)
+        )
+        wire.hints = node.rootDeviceHints
+        wire.bootMode = node.bootMode.rawValue
+        var agent: BootDocument?
+        if order.hasAgent {
+            let token = try await keys.issueToken(
+                for: node.id,
+                mac: nil,
+                role: .overcloud,
+                attempt: node.attempt,
+                validFor: budgets.write + budgets.restart + budgets.installed
+            )
+            agent = BootDocument(
+                controller: service.settings.controller,
+                token: Secret(bytes: token)
+            )
+        }
+        let drive = try await service.configDrive(of: node.id)
+        wire.configDrive = try drive.files(for: node, agent: agent).mapValues { Data($0) }
+        return wire
+    }
+
+    private func leaveRamdisk(
+        _ node: Node,
+        _ command: CommandID,
+        _ bootID: String
+    ) async throws -> Outcome {
+        let now = time.now
+        guard case .deploying(let job) = node.state, case .restart(_, _, let since) = job.stage
+        else { return .settled }
+        let session = await agents.session(of: node.id, role: .ramdisk)
+        let isGone = session == nil ? wasSent(command, of: node.id) : session?.bootID != bootID
+        if isGone || wasCycled(command, of: node.id) {
+            return try await apply(.restarted, to: node, cause: "the machine left the ramdisk")
+        }
+        guard now < since + budgets.obey else {
+            return try await cyclePower(node, command)
+        }
+        if let session, !wasSent(command, to: session) {
+            var wire = WireCommand()
+            wire.id = command.text
+            wire.node = node.id.text
+            wire.attempt = node.attempt.number
+            wire.budgetSeconds = seconds(budgets.obey)
+            wire.body = .restart(WireRestart())
+            _ = await hand(wire, command, to: session)
+        }
+        return .wait("the agent to obey", until: min(now + Self.lookAgain, since + budgets.obey))
+    }
+
+    /// The agent does not obey: power off and on.
+    private func cyclePower(_ node: Node, _ command: CommandID) async throws -> Outcome {
+        try await withBMC(node) { bmc, power in
+            try await bring(node, to: .off, bmc, power)
+            try await bring(node, to: .on, bmc, power)
+            remember(cycled: command, of: node.id)
+            return try await apply(
+                .restarted,
+                to: node,
+                cause: "power-cycled, because the agent did not restart"
+            )
+        }
+    }
+
+    private func awaitInstalled(
+        _ node: Node,
+        _ hasAgent: Bool,
+        _ bootID: String,
+        _ since: Timestamp
+    ) async throws -> Outcome {
+        guard hasAgent else {
+            return try await apply(.installed, to: node, cause: "restarted from its disk")
+        }
+        if let session = await agents.session(of: node.id, role: .overcloud),
+            session.bootID != bootID
+        {
+            return try await apply(
+                .installed,
+                to: node,
+                cause: "the installed system's agent said hello"
+            ) { $0.powerState = .on }
+        }
+        return .settled
+    }
+}
+
+extension NodesService {
+    /// What the operator wants on the config drive.
+    func configDrive(of id: NodeID) async throws -> ConfigDrive {
+        try await database.read { [sealer] transaction in
+            try transaction.configDrive(of: id, sealer: sealer)
+        } ?? ConfigDrive()
+    }
+}
+
+extension Node {
+    /// Which disk the image goes to; the instance's wish before the node's.
+    var rootDeviceHints: WireRootDeviceHints {
+        let wish = instanceInfo["root_device"] ?? properties["root_device"]
+        let members = wish?.members ?? [:]
+        func text(_ name: String) -> String { members[name]?.plainText ?? "" }
+        var hints = WireRootDeviceHints()
+        hints.name = text("name")
+        hints.model = text("model")
+        hints.vendor = text("vendor")
+        hints.serial = text("serial")
+        hints.size = text("size")
+        hints.wwn = text("wwn")
+        hints.wwnWithExtension = text("wwn_with_extension")
+        hints.wwnVendorExtension = text("wwn_vendor_extension")
+        hints.hctl = text("hctl")
+        hints.byPath = text("by_path")
+        hints.rotational = text("rotational")
+        return hints
+    }
+}

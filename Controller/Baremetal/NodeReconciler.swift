@@ -1,0 +1,247 @@
+package import Agents
+import Basics
+import Logging
+package import Protocol
+import ServiceLifecycle
+import Synchronization
+
+/// Makes the world be as the nodes' states demand.
+///
+/// Each node is worked on by one task at a time, on change, on report and when its time has come. A slow
+/// BMC holds up its own node only.
+package final class NodeReconciler: Service {
+    /// How a look at a node ended.
+    enum Outcome: Sendable, Equatable {
+        /// The node changed: look again at once.
+        case changed
+        /// Nothing is to be done.
+        case settled
+        /// Nothing can be done before this time, unless something wakes the node.
+        case wait(String, until: Timestamp)
+    }
+
+    private struct Memory {
+        /// The session that a command was handed to.
+        var sent: [NodeID: (command: CommandID, session: String)] = [:]
+        /// Since when an agent that should be there is away.
+        var missing: [NodeID: Timestamp] = [:]
+        /// Restart commands whose machine was power-cycled because its agent did not obey.
+        var cycled: [NodeID: CommandID] = [:]
+        var powerRead: [NodeID: Timestamp] = [:]
+    }
+
+    let service: NodesService
+    let agents: any AgentCommands
+    let keys: any AgentKeys
+    let queue: NodeQueue
+    let time: any TimeSource
+    let logger: Logger
+    private let memory = Mutex(Memory())
+
+    /// How long the clock sleeps at most between two looks at what is due.
+    private static let clockPeriod: Duration = .seconds(1)
+    /// How often a state without wake-ups of its own is looked at.
+    static let lookAgain: Duration = .seconds(2)
+
+    package init(service: NodesService, agents: any AgentCommands, keys: any AgentKeys) {
+        self.service = service
+        self.agents = agents
+        self.keys = keys
+        queue = service.queue
+        time = service.time
+        logger = service.logger
+    }
+
+    var budgets: NodeBudgets { service.settings.budgets }
+
+    /// Works until cancelled.
+    package func run() async throws {
+        for id in try await service.allIDs() { queue.wake(id) }
+        let runningMax = service.settings.workersMax
+        await cancelWhenGracefulShutdown {
+            await withDiscardingTaskGroup { group in
+                group.addTask(name: "node clock") { await self.tick() }
+                for await _ in self.queue.changes {
+                    while let id = self.queue.take(runningMax: runningMax) {
+                        group.addTask(name: "node \(id)") { await self.work(on: id) }
+                    }
+                }
+                group.cancelAll()
+            }
+        }
+    }
+
+    private func tick() async {
+        while !Task.isCancelled {
+            let now = time.elapsed
+            let next = queue.releaseDue(at: now)
+            let pause = next.map { min($0 - now, Self.clockPeriod) } ?? Self.clockPeriod
+            do { try await time.sleep(for: max(pause, .milliseconds(10))) } catch { return }
+        }
+    }
+
+    private func work(on id: NodeID) async {
+        let outcome = await reconcile(id)
+        queue.finish(id)
+        switch outcome {
+        case .changed: queue.wake(id)
+        case .settled: break
+        case .wait(_, let until):
+            let pause = max(until - time.now, .milliseconds(50))
+            queue.wake(id, at: time.elapsed + pause)
+        }
+    }
+
+    /// Looks at one node and does what its state demands.
+    func reconcile(_ id: NodeID) async -> Outcome {
+        do {
+            guard let node = try await service.find(id) else {
+                forget(id)
+                return .settled
+            }
+            return try await reconcile(node)
+        } catch is CancellationError {
+            return .settled
+        } catch {
+            logger.error(
+                "node cannot be reconciled",
+                metadata: [
+                    LogKey.nodeID: "\(id)", LogKey.error: "\(Fault(error).report)",
+                ]
+            )
+            return .wait("an internal error", until: time.now + .seconds(10))
+        }
+    }
+
+    private func reconcile(_ node: Node) async throws -> Outcome {
+        let now = time.now
+        let deadline = node.deadline(budgets)
+        if let deadline, now >= deadline {
+            return try await apply(.budgetExceeded, to: node, cause: "the time budget is used up")
+        }
+        await cancelStaleCommand(of: node)
+        let actions = node.actions
+        guard !actions.isEmpty else {
+            if let deadline { return .wait("held", until: deadline) }
+            return try await readPower(of: node)
+        }
+        var until = deadline ?? now + .seconds(60)
+        for action in actions {
+            if let obstacle = node.obstacle, obstacle.nextTry > now, !action.isAgentsOwn {
+                until = min(until, obstacle.nextTry)
+                continue
+            }
+            switch try await perform(action, for: node) {
+            case .changed: return .changed
+            case .settled: continue
+            case .wait(_, let time): until = min(until, time)
+            }
+        }
+        return .wait("an action", until: until)
+    }
+
+    func apply(
+        _ fact: NodeFact,
+        to node: Node,
+        cause: String,
+        edit: @Sendable (inout Node) -> Void = { _ in }
+    ) async throws -> Outcome {
+        try await service.apply(fact, to: node, cause: cause, edit: edit)
+        return .changed
+    }
+
+    /// An agent may work on nothing but the present command.
+    private func cancelStaleCommand(of node: Node) async {
+        guard let session = await agents.session(of: node.id, role: .ramdisk),
+            let current = session.currentCommand, current != node.command
+        else { return }
+        await agents.cancel(current, on: node.id, role: .ramdisk)
+    }
+
+    // MARK: - Memory: lost at a stop without harm
+
+    func wasSent(_ command: CommandID, to session: AgentSession) -> Bool {
+        memory.withLock { memory in
+            guard let sent = memory.sent[session.node] else { return false }
+            return sent == (command, session.session)
+        }
+    }
+
+    func wasSent(_ command: CommandID, of node: NodeID) -> Bool {
+        memory.withLock { $0.sent[node]?.command == command }
+    }
+
+    func remember(sent command: CommandID, to session: AgentSession) {
+        memory.withLock { $0.sent[session.node] = (command, session.session) }
+    }
+
+    /// Since when the agent is away, counted from the first look that did not find it.
+    func agentMissing(_ id: NodeID) -> Timestamp {
+        let now = time.now
+        return memory.withLock { memory in
+            let since = memory.missing[id] ?? now
+            memory.missing[id] = since
+            return since
+        }
+    }
+
+    func agentIsThere(_ id: NodeID) { memory.withLock { $0.missing[id] = nil } }
+
+    func wasCycled(_ command: CommandID, of id: NodeID) -> Bool {
+        memory.withLock { $0.cycled[id] == command }
+    }
+
+    func remember(cycled command: CommandID, of id: NodeID) {
+        memory.withLock { $0.cycled[id] = command }
+    }
+
+    func lastPowerRead(of id: NodeID) -> Timestamp? { memory.withLock { $0.powerRead[id] } }
+
+    func rememberPowerRead(of id: NodeID) {
+        let now = time.now
+        memory.withLock { $0.powerRead[id] = now }
+    }
+
+    private func forget(_ id: NodeID) {
+        memory.withLock { memory in
+            memory.sent[id] = nil
+            memory.missing[id] = nil
+            memory.cycled[id] = nil
+            memory.powerRead[id] = nil
+        }
+        queue.forget(id)
+    }
+}
+
+extension NodeAction {
+    /// Whether it needs no BMC, so that a BMC's trouble does not hold it back.
+    var isAgentsOwn: Bool {
+        switch self {
+        case .awaitRamdisk, .run, .awaitInstalled: true
+        case .verifyBMC, .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower: false
+        }
+    }
+}
+
+extension NodeReconciler: AgentReports {
+    package func agentConnected(_ session: AgentSession) async { queue.wake(session.node) }
+
+    package func agentLost(_ node: NodeID, role: AgentRole) async { queue.wake(node) }
+
+    package func agentProgress(_ progress: WireProgress, from node: NodeID) async {
+        service.take(progress, from: node)
+    }
+
+    package func agentResult(_ result: WireCommandResult, from node: NodeID) async throws -> Bool {
+        if try await service.take(result, from: node) { return true }
+        switch result.outcome {
+        case .inventory, .erased, .written, .restarting: return true
+        case .stepApplied, .validated: return false
+        case .failure, nil:
+            // Only this area commands ramdisks: what comes from one is out of date.
+            return await agents.session(of: node, role: .ramdisk) != nil
+        }
+    }
+
+    package func agentLog(_ lines: WireLogLines, from node: NodeID) async {}
+}

@@ -1,0 +1,202 @@
+import Basics
+import HTTP
+import HTTPTypes
+import Hummingbird
+import Power
+import Protocol
+
+// What a node is and is to become: provision state, power, maintenance, boot device.
+extension NodesAPI {
+    func addStateRoutes(to routes: Routes) {
+        routes.ironic(.get, "/v1/nodes/:node/states", .reader) { call in
+            let node = try await service.node(try call.parameter("node"), by: call.principal)
+            var names = [
+                "console_enabled", "last_error", "power_state", "provision_state",
+                "provision_updated_at", "raid_config", "target_power_state",
+                "target_provision_state", "target_raid_config",
+            ]
+            if call.version.minor >= 75 { names += ["boot_mode", "secure_boot"] }
+            return .json(document(node).object(names))
+        }
+        routes.ironic(.put, "/v1/nodes/:node/states/provision", .member) { call in
+            let wish = try ProvisionWish(try await call.object(), call.version)
+            _ = try await service.request(
+                wish,
+                for: try call.parameter("node"),
+                by: call.principal
+            )
+            return .empty(.accepted)
+        }
+        routes.ironic(.put, "/v1/nodes/:node/states/power", .member) { call in
+            try await power(call)
+        }
+        routes.ironic(.put, "/v1/nodes/:node/maintenance", .member) { call in
+            let bytes = try await call.request.bytes(call.context)
+            let reason = bytes.isEmpty ? nil : try JSONValue(parsing: bytes)["reason"]?.text
+            try await service.setMaintenance(
+                true,
+                reason: reason.map { String($0.prefix(1024)) },
+                of: try call.parameter("node"),
+                by: call.principal
+            )
+            return .empty(.accepted)
+        }
+        routes.ironic(.delete, "/v1/nodes/:node/maintenance", .member) { call in
+            try await service.setMaintenance(
+                false,
+                reason: nil,
+                of: try call.parameter("node"),
+                by: call.principal
+            )
+            return .empty(.accepted)
+        }
+        addBootDeviceRoutes(to: routes)
+        addOwnRoutes(to: routes)
+        for (path, member) in [("vifs", "vifs"), ("portgroups", "portgroups"), ("bios", "bios")] {
+            routes.ironic(.get, "/v1/nodes/:node/\(path)", .reader) { call in
+                _ = try await service.node(try call.parameter("node"), by: call.principal)
+                return .json(.object([member: []]))
+            }
+        }
+    }
+
+    private func power(_ call: BaremetalCall) async throws -> Response {
+        let body = try await call.object()
+        guard let word = body["target"]?.text, let target = PowerWish.Target(rawValue: word) else {
+            throw Fault(
+                .invalid,
+                "cannot change the power: target must be one of \(PowerWish.Target.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
+        }
+        if [.softOff, .softReboot].contains(target) || body["timeout"] != nil {
+            try call.require(minor: 27)
+        }
+        var budget: Duration?
+        if let timeout = body["timeout"], timeout != .null {
+            guard let seconds = timeout.integer, (1...86_400).contains(seconds) else {
+                throw Fault(
+                    .invalid,
+                    "cannot change the power: timeout must be 1 to 86400 seconds"
+                )
+            }
+            budget = .seconds(seconds)
+        }
+        _ = try await service.requestPower(
+            target,
+            of: try call.parameter("node"),
+            within: budget,
+            by: call.principal
+        )
+        return .empty(.accepted)
+    }
+
+    private func addBootDeviceRoutes(to routes: Routes) {
+        let path = "/v1/nodes/:node/management/boot_device"
+        routes.ironic(.get, path + "/supported", .reader) { call in
+            _ = try await service.node(try call.parameter("node"), by: call.principal)
+            return .json([
+                "supported_boot_devices": .array(BootDevice.allCases.map { .string($0.rawValue) })
+            ])
+        }
+        routes.ironic(.get, path, .reader) { call in
+            let choice = try await service.bootDevice(
+                of: try call.parameter("node"),
+                by: call.principal
+            )
+            return .json([
+                "boot_device": JSONValue(choice.device?.rawValue),
+                "persistent": .bool(choice.isPersistent),
+            ])
+        }
+        routes.ironic(.put, path, .member) { call in
+            let body = try await call.object()
+            guard let device = body["boot_device"]?.text.flatMap(BootDevice.init(rawValue:)) else {
+                throw Fault(
+                    .invalid,
+                    "cannot set the boot device: it must be one of \(BootDevice.allCases.map(\.rawValue).joined(separator: ", "))"
+                )
+            }
+            try await service.setBootDevice(
+                device,
+                persistent: body["persistent"]?.truth ?? false,
+                of: try call.parameter("node"),
+                by: call.principal
+            )
+            return .empty()
+        }
+    }
+
+    /// Routes that Ironic does not have; the area's README describes them.
+    private func addOwnRoutes(to routes: Routes) {
+        routes.ironic(.get, "/v1/nodes/:node/waiting", .reader) { call in
+            let node = try await service.node(try call.parameter("node"), by: call.principal)
+            return .json(["waiting": document(node).waiting ?? .null])
+        }
+        routes.ironic(.put, "/v1/nodes/:node/lockout", .member) { call in
+            guard let reason = try await call.object()["reason"]?.text, !reason.isEmpty else {
+                throw Fault(.invalid, "cannot lock the power: the request has no reason")
+            }
+            try await service.setLockout(
+                reason: String(reason.prefix(1024)),
+                of: try call.parameter("node"),
+                by: call.principal
+            )
+            return .empty(.accepted)
+        }
+        routes.ironic(.delete, "/v1/nodes/:node/lockout", .member) { call in
+            try await service.setLockout(
+                reason: nil,
+                of: try call.parameter("node"),
+                by: call.principal
+            )
+            return .empty(.accepted)
+        }
+    }
+}
+
+extension ProvisionWish {
+    /// Reads the body of a request.
+    /// - Throws: `Fault` of kind `invalid` that names what is wrong.
+    init(_ body: [String: JSONValue], _ version: Microversion) throws {
+        guard let target = body["target"]?.text else {
+            throw Fault(.invalid, "cannot change the provision state: the request has no target")
+        }
+        for name in ["clean_steps", "deploy_steps", "service_steps", "runbook", "rescue_password"]
+        where body[name] != nil && body[name] != .null {
+            throw Fault(
+                .invalid,
+                "cannot take \(name): this server chooses the steps itself; leave it out"
+            )
+        }
+        var drive: ConfigDrive?
+        if let document = body["configdrive"], document != .null {
+            drive = try ConfigDrive(document)
+        }
+        let since: [String: Int] = [
+            "manage": 4, "provide": 4, "inspect": 6, "abort": 13, "deploy": 73, "undeploy": 73,
+        ]
+        if let minor = since[target], version.minor < minor {
+            throw Fault(
+                .notAcceptable,
+                "cannot take target \(target) in API version \(version.text): it exists since 1.\(minor)"
+            )
+        }
+        switch target {
+        case "manage": self = .manage
+        case "inspect": self = .inspect
+        case "provide": self = .provide
+        case "active", "deploy": self = .deploy(configDrive: drive)
+        case "rebuild": self = .rebuild(configDrive: drive)
+        case "deleted", "undeploy": self = .delete
+        case "abort": self = .abort
+        default:
+            throw Fault(
+                .invalid,
+                "cannot take target “\(target.prefix(40))”: it must be manage, inspect, provide, active, rebuild, deleted or abort"
+            )
+        }
+        guard drive == nil || configDrive != nil else {
+            throw Fault(.invalid, "cannot take a config drive with target \(target)")
+        }
+    }
+}

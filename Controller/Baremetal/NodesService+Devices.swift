@@ -1,0 +1,55 @@
+import Basics
+package import HTTP
+package import Power
+import Protocol
+
+extension NodesService {
+    /// What the machine's firmware is told to boot from.
+    package func bootDevice(
+        of reference: String,
+        by principal: Principal?
+    ) async throws -> BootChoice {
+        let node = try await node(reference, by: principal)
+        let driver = try driver(of: node)
+        return try await driver.power.bootDevice(of: try driver.bmc(of: node))
+    }
+
+    /// Tells the machine's firmware what to boot from.
+    /// - Throws: `Fault` of kind `conflict` while the controller itself decides about it.
+    package func setBootDevice(
+        _ device: BootDevice,
+        persistent: Bool,
+        of reference: String,
+        by principal: Principal?
+    ) async throws {
+        let node = try await node(reference, by: principal)
+        try NodeAccess.requireChange(
+            of: node,
+            by: principal,
+            to: "set the boot device of \(node.label)"
+        )
+        if let (wait, _) = node.wait {
+            throw Fault(
+                .conflict,
+                "cannot set the boot device of node \(node.label): it is \(node.state.ironicName) and waits for \(wait.subject); wait or abort that first"
+            )
+        }
+        let driver = try driver(of: node)
+        try await driver.power.setBootDevice(
+            device,
+            persistent: persistent,
+            mode: node.bootMode,
+            of: try driver.bmc(of: node)
+        )
+    }
+
+    private func driver(of node: Node) throws -> NodeDriver {
+        guard let driver = drivers[node.driver] else {
+            throw Fault(
+                .invalid,
+                "cannot work on node \(node.label): its driver “\(node.driver)” is not enabled"
+            )
+        }
+        return driver
+    }
+}

@@ -1,0 +1,268 @@
+package import Basics
+import HTTP
+import Images
+import Protocol
+import Store
+
+/// What an operator asks of a node's provision state.
+package enum ProvisionWish: Sendable, Equatable {
+    case manage
+    case inspect
+    case provide
+    case deploy(configDrive: ConfigDrive?)
+    case rebuild(configDrive: ConfigDrive?)
+    case delete
+    case abort
+
+    /// As a clause: `deploy`.
+    package var verb: String {
+        switch self {
+        case .manage: "manage"
+        case .inspect: "inspect"
+        case .provide: "provide"
+        case .deploy: "deploy"
+        case .rebuild: "rebuild"
+        case .delete: "undeploy"
+        case .abort: "abort the work on"
+        }
+    }
+
+    var configDrive: ConfigDrive? {
+        switch self {
+        case .deploy(let drive), .rebuild(let drive): drive
+        case .manage, .inspect, .provide, .delete, .abort: nil
+        }
+    }
+
+    var isDestructive: Bool {
+        switch self {
+        case .rebuild, .delete: true
+        case .manage, .inspect, .provide, .deploy, .abort: false
+        }
+    }
+
+    /// Whether it leads to automatic power actions.
+    var needsPower: Bool {
+        switch self {
+        case .inspect, .provide, .deploy, .rebuild, .delete: true
+        case .manage, .abort: false
+        }
+    }
+}
+
+/// Who may do what with a node.
+enum NodeAccess {
+    /// Whether a principal sees a node: all nodes with system scope, its project's otherwise.
+    static func isVisible(_ node: Node, to principal: Principal?) -> Bool {
+        guard let principal, !principal.isSystem else { return true }
+        guard let project = principal.projectID else { return false }
+        return node.owner == project || node.lessee == project
+    }
+
+    /// Lets those pass who may change a node: members of the whole installation, of the owner's project,
+    /// and managers of the lessee's.
+    static func requireChange(
+        of node: Node,
+        by principal: Principal?,
+        to action: String
+    ) throws {
+        guard let principal else { return }
+        if principal.isSystem || node.owner == principal.projectID {
+            return try principal.require(.member, to: action)
+        }
+        try principal.require(.manager, to: action)
+    }
+}
+
+extension Transaction {
+    /// The node with this UUID or name, if the principal may see it.
+    /// - Throws: `Fault` of kind `notFound`.
+    func visibleNode(
+        _ reference: String,
+        to principal: Principal?,
+        sealer: Sealer
+    ) throws -> Node {
+        guard let node = try node(named: reference, sealer: sealer),
+            NodeAccess.isVisible(node, to: principal)
+        else {
+            throw Fault(
+                .notFound,
+                "cannot find node \(reference.prefix(255)): there is none with this UUID or name"
+            )
+        }
+        return node
+    }
+
+    /// - Throws: `Fault` of kind `conflict` when another node has the name or the instance.
+    func checkUnique(_ node: Node) throws {
+        if let name = node.name, try nodeNameIsTaken(name, except: node.id) {
+            throw Fault(
+                .conflict,
+                "cannot save node \(node.id): the name “\(name)” is taken; choose another"
+            )
+        }
+        if let instance = node.instanceID, try instanceIsTaken(instance, except: node.id) {
+            throw Fault(
+                .conflict,
+                "cannot save node \(node.label): instance \(instance) is on another node"
+            )
+        }
+    }
+}
+
+extension NodesService {
+    /// Members of each free-form object, and bytes of all together.
+    static let membersMax = 256
+    static let documentBytesMax = 256 << 10
+
+    /// Whether a node can be stored.
+    /// - Throws: `Fault` of kind `invalid` that names the field.
+    func check(_ node: Node) throws {
+        guard drivers[node.driver] != nil else {
+            throw Fault(
+                .invalid,
+                "cannot use driver “\(node.driver.prefix(80))”: enabled drivers are \(drivers.keys.sorted().joined(separator: ", "))"
+            )
+        }
+        if let name = node.name, !Self.isName(name) {
+            throw Fault(
+                .invalid,
+                "cannot use the node name “\(name.prefix(80))”: a name has 1 to 255 letters, digits, “-”, “_”, “.” or “~” and is no UUID"
+            )
+        }
+        for (field, members) in [
+            ("properties", node.properties), ("extra", node.extra),
+            ("instance_info", node.instanceInfo), ("driver_info", node.driverInfo.fields),
+            ("network_data", node.networkData),
+        ] {
+            let value = JSONValue.object(members)
+            guard members.count <= Self.membersMax, value.depth <= 16,
+                value.canonicalText.utf8.count <= Self.documentBytesMax
+            else {
+                throw Fault(
+                    .invalid,
+                    "cannot save node \(node.label): \(field) has more than \(Self.membersMax) members, is nested too deeply or is too long"
+                )
+            }
+        }
+        for (field, text) in [
+            ("description", node.description), ("resource_class", node.resourceClass),
+            ("owner", node.owner), ("lessee", node.lessee),
+            ("conductor_group", node.conductorGroup as String?),
+        ] where (text?.utf8.count ?? 0) > (field == "description" ? 4096 : 255) {
+            throw Fault(.invalid, "cannot save node \(node.label): \(field) is too long")
+        }
+        guard node.traits.count <= 50 else {
+            throw Fault(.invalid, "cannot save node \(node.label): it has more than 50 traits")
+        }
+    }
+
+    private static func isName(_ name: String) -> Bool {
+        guard (1...255).contains(name.utf8.count), NodeID(name) == nil else { return false }
+        return name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"),
+                UInt8(ascii: "."), UInt8(ascii: "~"):
+                true
+            default: false
+            }
+        }
+    }
+
+    func checkMaintenance(_ node: Node, _ wish: ProvisionWish) throws {
+        guard node.maintenance != nil, wish.needsPower else { return }
+        throw Fault(
+            .invalid,
+            "cannot \(wish.verb) node \(node.label): it is in maintenance; end that with openstack baremetal node maintenance unset"
+        )
+    }
+
+    /// The event of a wish, with what it needs from other areas.
+    func event(for wish: ProvisionWish, on node: Node) async throws -> NodeEvent {
+        switch wish {
+        case .manage: return .wish(.manage)
+        case .inspect: return .wish(.inspect)
+        case .provide: return .wish(.provide(clean: cleans(node)))
+        case .deploy: return .wish(.deploy(try await order(for: node)))
+        case .rebuild: return .wish(.rebuild(try await order(for: node)))
+        case .delete: return .wish(.delete)
+        case .abort: return .wish(.abort)
+        }
+    }
+
+    /// Whether a node's disks are wiped before it is free again.
+    func cleans(_ node: Node) -> Bool { node.automatedClean ?? settings.automatedClean }
+
+    /// What is to be installed, checked against what is known.
+    /// - Throws: `Fault` of kind `invalid` that says what is missing or does not fit.
+    func order(for node: Node) async throws -> DeployOrder {
+        guard
+            NodeLifecycle.targets(of: node.state.name, on: "deploy") != nil
+                || NodeLifecycle.targets(of: node.state.name, on: "rebuild") != nil
+        else {
+            throw InvalidTransition(
+                node: node.label,
+                state: node.state.ironicName,
+                event: "deploy"
+            )
+        }
+        return try await checkedOrder(for: node)
+    }
+
+    /// As `order`, whatever the node's state.
+    func checkedOrder(for node: Node) async throws -> DeployOrder {
+        let source = node.instanceInfo["image_source"]?.text ?? ""
+        if drivers[node.driver]?.hasAgent == false, source.isEmpty {
+            return DeployOrder(image: random.identifier(), hasAgent: false)
+        }
+        guard !source.isEmpty else {
+            throw Fault(
+                .invalid,
+                "cannot deploy node \(node.label): instance_info has no image_source; set it with openstack baremetal node set --instance-info image_source=IMAGE"
+            )
+        }
+        guard !source.contains("://") else {
+            throw Fault(
+                .invalid,
+                "cannot deploy node \(node.label): image_source must be the UUID or name of an image here, not a URL; upload it with openstack image create"
+            )
+        }
+        let image = try await images.image(source)
+        guard image.status == .active, let content = image.content else {
+            throw Fault(
+                .invalid,
+                "cannot deploy node \(node.label): image \(image.name) is \(image.status.rawValue); upload its content first"
+            )
+        }
+        let largest = try await database.read { transaction in
+            try transaction.inventory(of: node.id)?.inventory.largestDisk
+        }
+        if let largest, content.diskBytes > largest {
+            throw Fault(
+                .invalid,
+                "cannot deploy node \(node.label): image \(image.name) needs \(ByteCount(content.diskBytes)), its largest disk has \(ByteCount(largest)); choose a smaller image or another node"
+            )
+        }
+        return DeployOrder(image: image.id, hasAgent: image.hasAgent)
+    }
+}
+
+extension JSONValue {
+    /// Bytes of the largest disk of a stored inventory.
+    var largestDisk: Int64? {
+        self["disks"]?.elements?
+            .filter { $0["removable"]?.bool != true && $0["read_only"]?.bool != true }
+            .compactMap { $0["size"]?.integer }.max()
+    }
+}
+
+extension InvalidTransition: FaultConvertible {
+    /// As a refusal of the request. Ironic answers 400: its clients repeat a 409 on their own.
+    package var fault: Fault {
+        Fault(
+            .invalid,
+            "cannot \(event) node \(node): the requested action can not be performed while it is in state “\(state)”; bring it into a state that allows it or wait"
+        )
+    }
+}

@@ -1,0 +1,158 @@
+import Basics
+import Boot
+import HTTP
+package import Power
+package import Protocol
+import Store
+import Synchronization
+
+// What the world reports: to be called by the reconciler, agents and the boot routes.
+extension NodesService {
+    /// Applies a fact to a node if the node is still as it was `seen`.
+    ///
+    /// What was found out for an older state or attempt is out of date and changes nothing.
+    /// - Parameters:
+    ///   - edit: what else was learnt, stored with it.
+    /// - Returns: whether the node changed.
+    @discardableResult
+    func apply(
+        _ fact: NodeFact?,
+        to seen: Node,
+        cause: String,
+        edit: @Sendable (inout Node) -> Void = { _ in },
+        also: @Sendable (Transaction, Node) throws -> Void = { _, _ in }
+    ) async throws -> Bool {
+        let now = time.now
+        let change = try await database.write { [sealer] transaction -> (Node, Node)? in
+            guard let before = try transaction.node(seen.id, sealer: sealer),
+                before.attempt == seen.attempt, before.state == seen.state
+            else { return nil }
+            var node = before
+            if let fact { try node.apply(.fact(fact), at: now) }
+            edit(&node)
+            guard node != before else { return nil }
+            try transaction.save(node, before: before, cause: cause, at: now, sealer: sealer)
+            try also(transaction, node)
+            return (before, node)
+        }
+        guard let change else { return false }
+        note(change.0, change.1)
+        return change.0.state != change.1.state || change.0.powerWish != change.1.powerWish
+    }
+
+    /// The node with this identifier; `nil` when it was deleted.
+    package func find(_ id: NodeID) async throws -> Node? {
+        try await database.read { [sealer] in try $0.node(id, sealer: sealer) }
+    }
+
+    /// Every node's identifier.
+    func allIDs() async throws -> [NodeID] { try await database.read { try $0.nodeIDs() } }
+
+    /// Takes the outcome of a command.
+    /// - Returns: whether the command was the node's present one; otherwise nothing changed.
+    func take(_ result: WireCommandResult, from id: NodeID) async throws -> Bool {
+        guard let node = try await find(id), let command = CommandID(result.command),
+            node.expects(command, attempt: Attempt(result.attempt))
+        else { return false }
+        let now = time.now
+        switch result.outcome {
+        case .failure(let failure):
+            let fact = NodeFact.commandFailed(
+                command,
+                message: String(failure.message.prefix(2000)),
+                isRetryable: failure.retryable
+            )
+            let lines = failure.lines.suffix(64).map { String($0.prefix(1024)) }
+            try await apply(fact, to: node, cause: "the agent reports a failure") { node in
+                node.lastLines = lines
+            }
+        case .inventory(let inventory):
+            let document = inventory.document
+            let pluginData = inventory.pluginData
+            let ports = inventory.interfaces.prefix(WireInventory.partsMax).compactMap {
+                MACAddress($0.macAddress)
+            }
+            let booted = MACAddress(inventory.boot.pxeInterface)
+            let made = ports.map { address in
+                var port = Port(id: random.identifier(), node: id, address: address, at: now)
+                port.isPXEEnabled = booted == nil || booted == address
+                return port
+            }
+            try await apply(
+                .commandDone(command, device: ""),
+                to: node,
+                cause: "inspected"
+            ) { node in
+                node.properties.merge(inventory.properties) { _, found in found }
+                node.learnBootMode(inventory.boot.currentBootMode)
+            } also: { transaction, node in
+                try transaction.save(document, pluginData: pluginData, of: node.id, at: now)
+                for port in made where try transaction.port(at: port.address) == nil {
+                    try transaction.save(port, cause: "found by inspection", at: now)
+                }
+            }
+        case .erased, .restarting:
+            try await apply(.commandDone(command, device: ""), to: node, cause: "the agent is done")
+        case .written(let written):
+            let fact = NodeFact.commandDone(command, device: String(written.device.prefix(200)))
+            let choice = written.choice.prefix(64).map { String($0.prefix(1024)) }
+            try await apply(fact, to: node, cause: "the image is written") { node in
+                node.lastLines = choice
+            }
+        case .stepApplied, .validated, nil:
+            let fact = NodeFact.commandFailed(
+                command,
+                message: "its outcome is of another kind than the command",
+                isRetryable: false
+            )
+            try await apply(fact, to: node, cause: "the agent's outcome makes no sense")
+        }
+        queue.wake(id)
+        return true
+    }
+
+    /// Keeps how far a command is, for the API; it is not stored.
+    func take(_ report: WireProgress, from id: NodeID) {
+        guard let command = CommandID(report.command) else { return }
+        let new = WorkProgress(
+            command: command,
+            phase: String(report.phase.prefix(40)),
+            doneBytes: report.doneBytes,
+            totalBytes: report.totalBytes,
+            bytesPerSecond: report.bytesPerSecond.isFinite ? max(0, report.bytesPerSecond) : 0,
+            text: String(report.text.prefix(400)),
+            at: time.now
+        )
+        progress.withLock { $0[id] = new }
+    }
+}
+
+extension Node {
+    /// Writes how the firmware boots into the `capabilities` property, unless the operator did.
+    mutating func learnBootMode(_ mode: String) {
+        guard BootMode(rawValue: mode) != nil else { return }
+        var capabilities = self.capabilities
+        guard capabilities["boot_mode"] == nil else { return }
+        capabilities["boot_mode"] = mode
+        properties["capabilities"] = .string(
+            capabilities.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value)" }
+                .joined(separator: ",")
+        )
+    }
+
+    /// The `capabilities` property, `name:value` pairs with commas between them.
+    package var capabilities: [String: String] {
+        var found: [String: String] = [:]
+        for pair in (properties["capabilities"]?.text ?? "").split(separator: ",") {
+            let parts = pair.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2 else { continue }
+            found[String(parts[0])] = String(parts[1])
+        }
+        return found
+    }
+
+    /// How the firmware is told to boot.
+    package var bootMode: BootMode {
+        capabilities["boot_mode"].flatMap(BootMode.init(rawValue:)) ?? .bios
+    }
+}

@@ -1,0 +1,321 @@
+package import Basics
+import Boot
+package import HTTP
+package import Logging
+import Power
+package import Protocol
+package import Store
+import Synchronization
+
+/// The only door of this area: every change of a node goes through here, in one transaction.
+///
+/// Calls with a principal check what it may do; those without are the controller's own.
+package final class NodesService: Sendable {
+    let database: Database
+    let sealer: Sealer
+    let images: any ImageSource
+    let drivers: [String: NodeDriver]
+    let queue: NodeQueue
+    package let settings: BaremetalSettings
+    let time: any TimeSource
+    let random: any RandomSource
+    let logger: Logger
+    let progress = Mutex<[NodeID: WorkProgress]>([:])
+
+    package init(
+        database: Database,
+        sealer: Sealer,
+        images: any ImageSource,
+        drivers: [NodeDriver],
+        queue: NodeQueue,
+        settings: BaremetalSettings,
+        time: any TimeSource,
+        random: any RandomSource,
+        logger: Logger
+    ) {
+        self.database = database
+        self.sealer = sealer
+        self.images = images
+        self.drivers = Dictionary(drivers.map { ($0.name, $0) }, uniquingKeysWith: { $1 })
+        self.queue = queue
+        self.settings = settings
+        self.time = time
+        self.random = random
+        self.logger = logger
+    }
+
+    // MARK: - Reading
+
+    /// The node with this UUID or name.
+    /// - Throws: `Fault` of kind `notFound`, also for a node that the principal may not see.
+    package func node(_ reference: String, by principal: Principal? = nil) async throws -> Node {
+        try await database.read { [sealer] transaction in
+            try transaction.visibleNode(reference, to: principal, sealer: sealer)
+        }
+    }
+
+    /// The nodes of one page.
+    package func nodes(_ query: NodeQuery, by principal: Principal? = nil) async throws -> [Node] {
+        var query = query
+        if let principal, !principal.isSystem { query.visibleTo = principal.projectID ?? "" }
+        return try await database.read { [query, sealer] transaction in
+            try transaction.nodes(query, sealer: sealer)
+        }
+    }
+
+    /// How many nodes are in each provision state.
+    package func counts() async throws -> [String: Int] {
+        try await database.read { try $0.nodeCounts() }
+    }
+
+    /// How far the agent's present command is; `nil` when nothing was reported.
+    package func progress(of node: Node) -> WorkProgress? {
+        guard let command = node.command else { return nil }
+        return progress.withLock { $0[node.id] }.flatMap { $0.command == command ? $0 : nil }
+    }
+
+    /// What a machine is made of, as the last inspection found it.
+    /// - Throws: `Fault` of kind `notFound` before the first inspection.
+    package func inventory(
+        of reference: String,
+        by principal: Principal?
+    ) async throws -> (inventory: JSONValue, pluginData: JSONValue) {
+        try await database.read { [sealer] transaction in
+            let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)
+            guard let found = try transaction.inventory(of: node.id) else {
+                throw Fault(
+                    .notFound,
+                    "cannot show the inventory of node \(node.label): it was not inspected yet"
+                )
+            }
+            return found
+        }
+    }
+
+    // MARK: - Changing
+
+    /// Registers a node in state `enroll`.
+    /// - Throws: `Fault`: `forbidden`, `invalid`, or `conflict` when name, UUID or instance is taken.
+    package func create(
+        id wanted: NodeID?,
+        driver: String,
+        by principal: Principal?,
+        edit: @Sendable (inout Node) throws -> Void
+    ) async throws -> Node {
+        try principal?.requireSystem(.admin, to: "create a node")
+        var node = Node(id: wanted ?? random.identifier(), driver: driver, at: time.now)
+        try edit(&node)
+        try check(node)
+        let now = time.now
+        let created = node
+        try await database.write { [sealer] transaction in
+            guard try transaction.node(created.id, sealer: sealer) == nil else {
+                throw Fault(
+                    .conflict,
+                    "cannot create node \(created.id): a node with this UUID exists already"
+                )
+            }
+            try transaction.checkUnique(created)
+            try transaction.save(
+                created,
+                before: nil,
+                cause: "registered",
+                at: now,
+                sealer: sealer
+            )
+        }
+        return created
+    }
+
+    /// Changes what an operator may change.
+    /// - Throws: `Fault`; the node is unchanged then.
+    package func update(
+        _ reference: String,
+        by principal: Principal?,
+        edit: @Sendable (inout Node) throws -> Void
+    ) async throws -> Node {
+        let node = try await change(reference, by: principal, cause: "updated") { node in
+            let before = node
+            try edit(&node)
+            let isWorking = before.wait != nil && before.maintenance == nil
+            guard !isWorking || before.driver == node.driver else {
+                throw Fault(
+                    .conflict,
+                    "cannot update node \(before.label): it is \(before.state.ironicName); wait until that is over or abort it"
+                )
+            }
+            try self.check(node)
+        }
+        queue.wake(node.id)
+        return node
+    }
+
+    /// Asks for a node to be brought into another provision state. Returns once the wish is stored.
+    /// - Throws: `InvalidTransition` when the node's state does not allow it; `Fault`.
+    package func request(
+        _ wish: ProvisionWish,
+        for reference: String,
+        by principal: Principal?
+    ) async throws -> Node {
+        let seen = try await node(reference, by: principal)
+        try NodeAccess.requireChange(of: seen, by: principal, to: "\(wish.verb) node \(seen.label)")
+        try checkMaintenance(seen, wish)
+        let event = try await event(for: wish, on: seen)
+        let node = try await change(reference, by: principal, cause: wish.verb) { node in
+            try self.checkMaintenance(node, wish)
+            guard !(node.protected.isSet && wish.isDestructive) else {
+                throw Fault(
+                    .forbidden,
+                    "cannot \(wish.verb) node \(node.label): it is protected (\(node.protected.reason ?? "no reason given")); unset that first"
+                )
+            }
+            guard !(node.retired.isSet && wish.verb == "provide") else {
+                throw Fault(
+                    .conflict,
+                    "cannot provide node \(node.label): it is retired; unset that first"
+                )
+            }
+            try node.apply(event, at: self.time.now)
+        } also: { transaction, node in
+            if case .deploying = node.state {
+                try transaction.save(
+                    configDrive: wish.configDrive,
+                    of: node.id,
+                    sealer: self.sealer
+                )
+            } else if case .deleting = node.state {
+                try transaction.save(configDrive: nil, of: node.id, sealer: self.sealer)
+            }
+        }
+        queue.wake(node.id)
+        return node
+    }
+
+    /// Asks for another power state. Returns once the wish is stored.
+    package func requestPower(
+        _ target: PowerWish.Target,
+        of reference: String,
+        within budget: Duration?,
+        by principal: Principal?
+    ) async throws -> Node {
+        let node = try await change(reference, by: principal, cause: target.rawValue) { node in
+            try node.requestPower(
+                target,
+                within: budget ?? self.settings.budgets.power,
+                at: self.time.now
+            )
+        }
+        queue.wake(node.id)
+        return node
+    }
+
+    /// Takes a node out of the controller's hands, or with `nil` gives it back.
+    package func setMaintenance(
+        _ isSet: Bool,
+        reason: String?,
+        of reference: String,
+        by principal: Principal?
+    ) async throws {
+        let node = try await change(reference, by: principal, cause: "maintenance") { node in
+            node.setMaintenance(isSet ? Maintenance(reason: reason, since: self.time.now) : nil)
+        }
+        queue.wake(node.id)
+    }
+
+    /// Forbids every power action on a node, or with `nil` allows them again.
+    package func setLockout(
+        reason: String?,
+        of reference: String,
+        by principal: Principal?
+    ) async throws {
+        let user = principal?.userName ?? "the controller"
+        let node = try await change(reference, by: principal, cause: "lockout") { node in
+            node.setLockout(reason.map { Lockout(reason: $0, user: user, since: self.time.now) })
+        }
+        queue.wake(node.id)
+    }
+
+    /// Forgets a node. Its machine is left as it is.
+    /// - Throws: `Fault` of kind `conflict` while it runs an image or work is under way.
+    package func delete(_ reference: String, by principal: Principal?) async throws {
+        try principal?.requireSystem(.admin, to: "delete node \(reference)")
+        let now = time.now
+        let id = try await database.write { [sealer] transaction in
+            let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)
+            let isFree =
+                switch node.state {
+                case .enroll, .manageable, .available, .inspectFailed, .cleanFailed, .verifying,
+                    .error:
+                    true
+                case .inspecting, .cleaning, .deploying, .deployFailed, .active, .deleting: false
+                }
+            guard isFree || node.maintenance != nil else {
+                throw Fault(
+                    .conflict,
+                    "cannot delete node \(node.label): it is \(node.state.ironicName); undeploy it first, or set it into maintenance to forget it as it is"
+                )
+            }
+            guard !node.protected.isSet else {
+                throw Fault(
+                    .forbidden,
+                    "cannot delete node \(node.label): it is protected; unset that first"
+                )
+            }
+            try transaction.delete(node, at: now)
+            return node.id
+        }
+        queue.forget(id)
+    }
+
+    /// Loads, changes and stores a node in one transaction.
+    /// - Parameter also: further changes of the same transaction.
+    @discardableResult
+    func change(
+        _ reference: String,
+        by principal: Principal?,
+        cause: String,
+        _ edit: @Sendable (inout Node) throws -> Void,
+        also: @Sendable (Transaction, Node) throws -> Void = { _, _ in }
+    ) async throws -> Node {
+        let now = time.now
+        let (before, after) = try await database.write { [sealer] transaction in
+            let before = try transaction.visibleNode(reference, to: principal, sealer: sealer)
+            try NodeAccess.requireChange(
+                of: before,
+                by: principal,
+                to: "change node \(before.label)"
+            )
+            var node = before
+            try edit(&node)
+            guard node != before else { return (before, before) }
+            node.updatedAt = now
+            try transaction.checkUnique(node)
+            try transaction.save(node, before: before, cause: cause, at: now, sealer: sealer)
+            try also(transaction, node)
+            return (before, node)
+        }
+        note(before, after)
+        return after
+    }
+
+    func note(_ before: Node, _ after: Node) {
+        guard before.state.ironicName != after.state.ironicName else { return }
+        var metadata: Logger.Metadata = [
+            LogKey.nodeID: "\(after.id)", LogKey.nodeState: "\(after.state.ironicName)",
+            LogKey.attempt: "\(after.attempt)",
+        ]
+        if let error = after.lastError { metadata[LogKey.error] = "\(error)" }
+        logger.notice("node changed", metadata: metadata)
+    }
+}
+
+/// How far an agent's command is.
+package struct WorkProgress: Sendable, Equatable {
+    package let command: CommandID
+    package let phase: String
+    package let doneBytes: UInt64
+    package let totalBytes: UInt64
+    package let bytesPerSecond: Double
+    package let text: String
+    package let at: Timestamp
+}
