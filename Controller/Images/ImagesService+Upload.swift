@@ -35,6 +35,12 @@ extension ImagesService {
         do {
             let content = try await take(body, image, claim: claim.completed(by: image), pins)
             try await activate(id, content, pins.digests)
+            logger.notice(
+                "an image was stored",
+                metadata: [
+                    LogKey.imageID: .string(id.text), LogKey.count: "\(pins.digests.count)",
+                ]
+            )
             pins.release()
         } catch {
             let candidates = pins.digests
@@ -42,10 +48,6 @@ extension ImagesService {
             await abandon(id, candidates, because: error)
             throw error
         }
-        logger.notice(
-            "an image was stored",
-            metadata: [LogKey.imageID: .string(id.text), LogKey.count: "\(pins.digests.count)"]
-        )
     }
 
     private func checkRoom(for bytes: UInt64) throws {
