@@ -53,6 +53,8 @@ let lifecycle = Target.Dependency.product(
     name: "ServiceLifecycle",
     package: "swift-service-lifecycle"
 )
+let unixSignals = Target.Dependency.product(
+    name: "UnixSignals", package: "swift-service-lifecycle")
 let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
@@ -252,7 +254,7 @@ let package = Package(
                 "Protocol", "Basics", "Transport", "Store", "HTTP", "Power", "Boot", "Identity",
                 "Images", "Agents", "Baremetal", "Deployment", "Telemetry", "Dashboard",
                 "HostTools",
-                configuration, argumentParser, yams, lifecycle, logging, hummingbird, crypto,
+                configuration, argumentParser, yams, lifecycle, unixSignals, logging, hummingbird, crypto,
             ],
             link: foundation
         ),
@@ -299,7 +301,8 @@ let package = Package(
                 "Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore", logging,
                 protobuf,
             ],
-            link: essentials
+            // The toolchain exports every symbol, which keeps all of the runtime alive.
+            link: essentials + ["-Xlinker", "--no-export-dynamic", "-Xlinker", "--icf=safe"]
         ),
 
         // Ramdisk.

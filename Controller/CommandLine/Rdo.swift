@@ -12,7 +12,8 @@ struct Rdo: AsyncParsableCommand {
         discussion: "One machine at a time is the business of the “openstack” command line.",
         subcommands: [
             UndercloudCommand.self, ImageCommand.self, NodeCommand.self, OvercloudCommand.self,
-            EventsCommand.self, StreamCommand.self, LabCommand.self,
+            EventsCommand.self, AgentCommand.self, StreamCommand.self, ReaderCommand.self,
+            LabCommand.self,
         ]
     )
 }
