@@ -54,9 +54,11 @@ struct InitProcess {
         let began = milliseconds()
         let loaded = modules.loadDrivers()
         // No device asks for these: the BMC's device file, firmware variables, packet sockets.
-        for name in ["ipmi_si", "ipmi_devintf", "efivarfs", "af_packet"] {
-            // A machine without a BMC refuses ipmi_si.
-            _ = try? modules.load(name)
+        let listed =
+            FileTree().text("/etc/rdo/modules") ?? "ipmi_si\nipmi_devintf\nefivarfs\naf_packet"
+        for name in listed.split(whereSeparator: \.isWhitespace) {
+            // A machine without a BMC refuses ipmi_si, one without EFI efivarfs.
+            _ = try? modules.load(String(name))
         }
         if FileTree().exists("/sys/firmware/efi") {
             do {

@@ -22,6 +22,7 @@ struct OvercloudRole {
 
     /// Obeys the controller until systemd stops it.
     func run() async throws {
+        log.notice("rdo-agent \(agentVersion) of an installed node")
         let keys = try state.keys()
         let drive = try await configDrive()
         let connection = try connection(drive)

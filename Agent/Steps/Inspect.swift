@@ -38,7 +38,10 @@ package struct Inspect: StepRunner {
         report: some StepReporter
     ) async throws -> WireCommandResult.OneOf_Outcome {
         report.progress(StepProgress(phase: "listen", text: "waiting for switches to speak"))
-        while time.elapsed - started < Self.switchesSpeakWithin, isSwitchSilent {
+        // No switch stands behind a virtual machine's interface.
+        while !machine.isVirtual(), time.elapsed - started < Self.switchesSpeakWithin,
+            isSwitchSilent
+        {
             try await time.sleep(for: .milliseconds(500))
         }
         report.progress(StepProgress(phase: "inspect"))
@@ -46,14 +49,8 @@ package struct Inspect: StepRunner {
     }
 
     /// Whether an interface that may be plugged into a switch has not heard from it yet.
-    ///
-    /// No switch stands behind a virtual machine's interface.
     private var isSwitchSilent: Bool {
-        let virtual: Set = ["virtio_net", "vmxnet3", "hv_netvsc", "vif", "e1000", "e1000e", "veth"]
         let heard = lldp.entries
-        return network.interfaces().contains { interface in
-            interface.hasCarrier && !virtual.contains(interface.driver)
-                && heard[interface.name] == nil
-        }
+        return network.interfaces().contains { $0.hasCarrier && heard[$0.name] == nil }
     }
 }

@@ -61,9 +61,8 @@ package struct SystemFirmware: Firmware {
         var addresses = BMCAddresses()
         // The channel that is a LAN differs between machines; 0x0e means “this one”.
         for channel in [UInt8(1), 2, 3, 4, 5, 6, 7, 8, 0x0e] {
-            guard let address = Self.parameter(3, of: channel, file), address.count == 4,
-                let ipv4 = IPv4(address), ipv4.isHost
-            else { continue }
+            guard let address = Self.parameter(3, of: channel, file) else { break }
+            guard address.count == 4, let ipv4 = IPv4(address), ipv4.isHost else { continue }
             addresses.ipv4 = ipv4.description
             if let mac = Self.parameter(5, of: channel, file), mac.count == 6 {
                 addresses.mac = mac.map { hexadecimal([$0]) }.joined(separator: ":")
@@ -74,6 +73,8 @@ package struct SystemFirmware: Firmware {
     }
 
     /// Get LAN Configuration Parameters (IPMI 2.0 section 23.2): the parameter's data.
+    ///
+    /// Empty when the BMC refuses, `nil` when it does not answer.
     private static func parameter(_ number: UInt8, of channel: UInt8, _ file: Int32) -> [UInt8]? {
         let request: [UInt8] = [channel, number, 0, 0]
         var answer = [UInt8](repeating: 0, count: 64)
@@ -87,8 +88,9 @@ package struct SystemFirmware: Firmware {
             answer.count,
             3000
         )
+        guard count >= 0 else { return nil }
         // Completion code, parameter revision, data.
-        guard count >= 2, answer[0] == 0 else { return nil }
+        guard count >= 2, answer[0] == 0 else { return [] }
         return Array(answer[2..<Int(count)])
     }
 }

@@ -26,7 +26,7 @@ package actor Machine {
     private let firmware: any Firmware
     private let collector: InventoryCollector
     private var statistics: Statistics
-    private var knownFacts: MachineFacts?
+    private var firmwareFacts: (uuid: String, bmc: String)?
 
     nonisolated package var unownedExecutor: UnownedSerialExecutor {
         thread.asUnownedSerialExecutor()
@@ -52,14 +52,14 @@ package actor Machine {
 
     /// What enrolment needs; the firmware is asked once.
     package func facts() -> MachineFacts {
-        if let knownFacts { return knownFacts }
-        let facts = MachineFacts(
+        let known =
+            firmwareFacts ?? (firmware.description().systemUUID, firmware.bmcAddresses().ipv4)
+        firmwareFacts = known
+        return MachineFacts(
             macs: network.interfaces().map(\.mac).sorted(),
-            systemUUID: firmware.description().systemUUID,
-            bmcAddress: firmware.bmcAddresses().ipv4
+            systemUUID: known.uuid,
+            bmcAddress: known.bmc
         )
-        knownFacts = facts
-        return facts
     }
 
     /// The whole inventory; see `InventoryCollector.collect`.
@@ -69,6 +69,13 @@ package actor Machine {
 
     /// One reading of all counters.
     package func samples(at now: Timestamp) -> [WireSample] { statistics.samples(at: now) }
+
+    /// Whether the processor says that it is a virtual machine's.
+    nonisolated package func isVirtual() -> Bool {
+        (tree.text("/proc/cpuinfo") ?? "").split(separator: "\n").contains { line in
+            line.hasPrefix("flags") && line.split(separator: " ").contains("hypervisor")
+        }
+    }
 
     /// Seconds since the kernel started; 0 when it does not say.
     nonisolated package func uptimeSeconds() -> Double {

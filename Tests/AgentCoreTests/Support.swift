@@ -238,8 +238,9 @@ extension Bench {
 
 /// Runs an agent on a bench while `body` steers it.
 func withAgent(
-    _ bench: borrowing Bench,
+    _ bench: Bench,
     kept: Admission? = nil,
+    link: (any AgentLink)? = nil,
     _ body: () async throws -> Void
 ) async throws {
     let tree = FileTree(root: "/nonexistent")
@@ -253,7 +254,7 @@ func withAgent(
             bootMAC: "52:54:00:c0:00:01",
             agentVersion: "test"
         ),
-        link: bench.controller,
+        link: link ?? bench.controller,
         machine: Machine(
             tree: tree,
             disks: SystemBlockDevices(tree: tree),
