@@ -72,6 +72,13 @@ package enum HostFile {
         return String(cString: real)
     }
 
+    /// The path from the root directory, links not followed; programs may run in another directory.
+    package static func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let own = getcwd(nil, 0) else { return path }
+        defer { free(own) }
+        return String(cString: own) + "/" + path
+    }
+
     /// Names in a directory, sorted, without `.` and `..`.
     /// - Throws: `Fault` that names the path.
     package static func names(in path: String) throws -> [String] {

@@ -83,9 +83,13 @@ package struct KernelPackages<Time: TimeSource>: Sendable {
 
     /// The package's file name in the cache.
     private func package(_ name: String) async throws -> String {
+        // In a directory that stays empty: apt says nothing about a package that lies there already.
+        let empty = "\(cache)/empty"
+        try makeDirectories(empty)
         let answer = try await Tool.run(
             "apt-get",
             ["--print-uris", "download", name],
+            directory: empty,
             budget: .seconds(60),
             time: time
         )

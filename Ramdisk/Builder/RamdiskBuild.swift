@@ -27,9 +27,9 @@ package struct RamdiskRecipe: Sendable {
     ) {
         self.drivers = drivers
         self.kernelVersion = kernelVersion
-        self.agent = agent
-        self.output = output
-        self.cache = cache
+        self.agent = HostFile.absolute(agent)
+        self.output = HostFile.absolute(output)
+        self.cache = HostFile.absolute(cache)
         self.modified = modified
     }
 }
@@ -91,7 +91,11 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
 
         try makeDirectories(recipe.output)
         try HostFile.write(image, to: "\(recipe.output)/kernel")
-        try HostFile.write(baseFrame + moduleFrame, to: "\(recipe.output)/initrd")
+        var initrd = baseFrame + moduleFrame
+        // A UEFI start puts the boot fragment right behind it, and the kernel takes an archive only at a
+        // multiple of four; it skips zero bytes between archives.
+        initrd += [UInt8](repeating: 0, count: (4 - initrd.count % 4) % 4)
+        try HostFile.write(initrd, to: "\(recipe.output)/initrd")
         return RamdiskReport(
             kernelVersion: kernel.version,
             kernelBytes: image.count,

@@ -32,6 +32,7 @@ import Testing
             initrds.append(try HostFile.read("\(cache)/output/initrd"))
         }
         #expect(initrds[0] == initrds[1])
+        #expect(initrds[0].count % 4 == 0, "a UEFI start appends the boot fragment")
     }
 
     @Test func `names the agent that is missing`() async throws {

@@ -6,7 +6,7 @@ package enum BootFiles {
     /// - Parameter root: UUID of the root file system.
     /// - Returns: the kernel's command line.
     package static func commandLine(root: String) -> String {
-        "root=UUID=\(root) rw console=tty0 console=ttyS0,115200 systemd.gpt_auto=0"
+        "root=UUID=\(root) rw console=tty0 console=ttyS0,115200 loglevel=5 systemd.gpt_auto=0"
     }
 
     /// `loader/loader.conf` of systemd-boot: no menu.
@@ -40,8 +40,8 @@ package enum BootFiles {
 
     /// `/etc/fstab` with the root file system only.
     ///
-    /// It is checked by its journal only; it grows at boot.
+    /// It is checked by its journal only.
     package static func table(root: String) -> String {
-        "UUID=\(root) / ext4 noatime,x-systemd.growfs 0 0\n"
+        "UUID=\(root) / ext4 noatime 0 0\n"
     }
 }

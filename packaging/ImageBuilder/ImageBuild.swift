@@ -158,6 +158,8 @@ package struct ImageBuild<Time: TimeSource>: Sendable {
                 "--xattrs-include=*", "--exclude=./etc/dib-manifests",
             ]
         )
+        // diskimage-builder leaves these out; the initramfs moves its own onto them.
+        for name in ["dev", "proc", "run", "sys"] { try makeDirectories("\(root)/\(name)") }
         let modules = "\(root)/usr/lib/modules"
         try makeDirectories(modules)
         try await run("cp", ["-a", "--", kernel.modulesDirectory, modules])
@@ -176,6 +178,13 @@ package struct ImageBuild<Time: TimeSource>: Sendable {
             BootFiles.table(root: identity.uuid("root-filesystem")),
             to: "\(root)/etc/fstab"
         )
+        // Tells systemd that nothing has changed since: else the first boot makes its caches anew.
+        for directory in ["etc", "var"] {
+            try writeText(
+                "# written when the image was built\n",
+                to: "\(root)/\(directory)/.updated"
+            )
+        }
     }
 
     /// Copies the finished image to where it is wanted, and describes it beside it.

@@ -28,10 +28,10 @@ package struct ImageRecipe: Sendable {
         drivers: DriverSet = .virtio,
         refresh: Bool = false
     ) {
-        self.agent = agent
-        self.output = output
-        self.cache = cache
-        self.elements = elements
+        self.agent = HostFile.absolute(agent)
+        self.output = HostFile.absolute(output)
+        self.cache = HostFile.absolute(cache)
+        self.elements = HostFile.absolute(elements)
         self.drivers = drivers
         self.refresh = refresh
     }
