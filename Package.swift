@@ -399,7 +399,7 @@ let package = Package(
         tests("LabTests", ["Lab", "HostTools", "Protocol", "Basics"]),
         tests("ImageBuilderTests", ["ImageBuilder", "RamdiskBuilder", "HostTools", "Basics"]),
         library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
-        tests("CompatibilityTests", ["Harness", "HostTools", "Basics", "ControllerDaemon"]),
+        tests("CompatibilityTests", ["Harness", "HostTools", "Basics"]),
         tests(
             "IntegrationTests",
             ["Harness", "HostTools", "Basics", "ControllerDaemon", "CommandLine", "RamdiskCommand"]
