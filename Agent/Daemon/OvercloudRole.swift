@@ -45,6 +45,11 @@ struct OvercloudRole {
                 admitted: { [state, log] admission in
                     try state.keep(admission, connection)
                     do {
+                        try Systemd.setTimeServers(admission.timeServers)
+                    } catch {
+                        log.warning("cannot set time servers", metadata: [LogKey.error: "\(error)"])
+                    }
+                    do {
                         try drive?.forgetToken()
                     } catch {
                         // It was used up by this enrolment; it only should not lie about.
