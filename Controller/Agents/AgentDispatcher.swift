@@ -98,6 +98,7 @@ package actor AgentDispatcher: AgentCommands {
 
     package func send(_ command: WireCommand, to node: NodeID, role: AgentRole) -> Bool {
         guard let line = live(AgentIdentity(node: node, role: role)) else { return false }
+        // What cannot be encoded is as good as too large.
         let size = (try? command.serializedBytes() as [UInt8])?.count ?? .max
         guard size <= Self.commandBytesMax else {
             logger.error(

@@ -37,7 +37,7 @@ package final class AgentRegistry: Sendable {
     private let link: any ControllerLink
     private let time: any TimeSource
     private let random: any RandomSource
-    private let admitted = Mutex(AdmittedKeys())
+    private let admitted = Mutex(AdmittedKeys(generation: 0))
     private let generation = Atomic<UInt64>(0)
 
     package init(
@@ -300,7 +300,7 @@ package final class AgentRegistry: Sendable {
     ) async throws -> Value {
         let (value, keys) = try await database.write { transaction in
             let value = try body(transaction)
-            var keys = AdmittedKeys()
+            var keys = AdmittedKeys(generation: 0)
             for key in try transaction.agentKeys() where key.state == .bound {
                 keys.agents[key.key] = AgentIdentity(node: key.node, role: key.role)
             }

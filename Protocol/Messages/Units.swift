@@ -84,8 +84,11 @@ package struct ByteCount: Hashable, Comparable, Sendable, Codable {
 
     package init(_ bytes: Int64) { self.bytes = bytes }
 
+    /// So many times 1024 bytes.
     package static func kibibytes(_ count: Int64) -> ByteCount { ByteCount(count << 10) }
+    /// So many times 1024² bytes.
     package static func mebibytes(_ count: Int64) -> ByteCount { ByteCount(count << 20) }
+    /// So many times 1024³ bytes.
     package static func gibibytes(_ count: Int64) -> ByteCount { ByteCount(count << 30) }
 
     package static func < (left: ByteCount, right: ByteCount) -> Bool { left.bytes < right.bytes }

@@ -53,7 +53,7 @@ struct AdmissionRules {
         case refuse
     }
 
-    private(set) var keys = AdmittedKeys()
+    private(set) var keys = AdmittedKeys(generation: 0)
     private var handshakes: AddressLimiter
     private var requests: AddressLimiter
 
@@ -75,6 +75,9 @@ struct AdmissionRules {
     }
 
     /// Judges a handshake.
+    ///
+    /// Until the first snapshot has come nobody is refused for good: agents that were connected before
+    /// the controller started anew would take it for a revocation.
     mutating func judge(
         _ key: CurvePublicKey,
         domain: AdmissionDomain,
@@ -84,6 +87,9 @@ struct AdmissionRules {
         switch domain {
         case .enrolment:
             handshakes.allows(address, at: now) ? .admit(userID: key.z85) : .later
+        case .control where keys.generation == 0, .telemetry where keys.generation == 0,
+            .stream where keys.generation == 0:
+            .later
         case .control, .telemetry:
             keys.agents[key].map { .admit(userID: Self.userID(of: $0, key: key)) } ?? .refuse
         case .stream:

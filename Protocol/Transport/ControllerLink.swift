@@ -69,15 +69,15 @@ package enum ControllerMessage: Sendable {
 
 /// All keys that are let in, at one moment.
 package struct AdmittedKeys: Sendable, Equatable {
-    /// Grows with each change; a link ignores a snapshot that is older than the one it has.
+    /// Grows with each change, from 1; a link ignores a snapshot that is older than the one it has.
     package var generation: UInt64
-    /// Keys of agents: control and telemetry.
+    /// Keys of agents, let in at control and telemetry.
     package var agents: [CurvePublicKey: AgentIdentity]
     /// Keys of readers and their names: stream only.
     package var readers: [CurvePublicKey: String]
 
     package init(
-        generation: UInt64 = 0,
+        generation: UInt64,
         agents: [CurvePublicKey: AgentIdentity] = [:],
         readers: [CurvePublicKey: String] = [:]
     ) {

@@ -148,7 +148,7 @@ final class ControllerSockets {
                 decision = rules.judge(
                     key,
                     domain: domain,
-                    address: String(decoding: frames[5], as: UTF8.self),
+                    address: plainAddress(String(decoding: frames[5], as: UTF8.self)),
                     at: time.elapsed
                 )
                 if case .admit = decision {

@@ -26,12 +26,14 @@ package final class InMemoryNetwork: Sendable {
     package func makeController() -> InMemoryControllerLink {
         stopController()
         let controller = InMemoryControllerLink(self)
-        let agents = state.withLock { state in
-            state.controller = controller
-            return state.agents.sorted { $0.key < $1.key }.map(\.value)
-        }
-        for agent in agents { agent.connect() }
+        state.withLock { $0.controller = controller }
         return controller
+    }
+
+    /// Lets in whoever waited for the controller's first snapshot of keys.
+    fileprivate func connectAgents() {
+        let agents = state.withLock { $0.agents.sorted { $0.key < $1.key }.map(\.value) }
+        for agent in agents { agent.connect() }
     }
 
     /// Ends the controller's side, as a crash would: agents see their connections end.
@@ -125,13 +127,15 @@ package final class InMemoryControllerLink: ControllerLink {
     }
 
     package func admit(_ keys: AdmittedKeys) {
-        let cut = state.withLock { state in
-            guard state.rules.admit(keys) else { return [Inbox<StreamMessage>]() }
+        let (cut, first) = state.withLock { state in
+            let first = state.rules.keys.generation == 0
+            guard state.rules.admit(keys) else { return ([Inbox<StreamMessage>](), first) }
             let gone = state.subscribers.filter { keys.readers[$0.key] == nil }
             state.subscribers.removeAll { keys.readers[$0.key] == nil }
-            return gone.map(\.inbox)
+            return (gone.map(\.inbox), first)
         }
         for inbox in cut { inbox.finish() }
+        if first { network.connectAgents() }
     }
 
     package func publish(topic: String, payload: [UInt8]) {
@@ -174,8 +178,10 @@ package final class InMemoryControllerLink: ControllerLink {
         }
     }
 
-    fileprivate func admits(_ agent: InMemoryAgentLink) -> Bool {
-        state.withLock { $0.rules.keys.agents[agent.key] != nil }
+    fileprivate func judge(_ agent: InMemoryAgentLink) -> AdmissionRules.Decision {
+        state.withLock { state in
+            state.rules.judge(agent.key, domain: .control, address: agent.address, at: .zero)
+        }
     }
 
     fileprivate func enrol(_ request: WireEnrolRequest, from agent: InMemoryAgentLink) {
@@ -342,7 +348,10 @@ package final class InMemoryAgentLink: AgentLink {
         guard state.withLock({ $0.wanted && !$0.connected }),
             let controller = network.controller(for: self)
         else { return }
-        guard controller.admits(self) else {
+        switch controller.judge(self) {
+        case .admit: break
+        case .later: return
+        case .refuse:
             state.withLock { $0.wanted = false }
             events.push(.keyRefused)
             return

@@ -132,7 +132,7 @@ package final class ZeroMQControllerLink: ControllerLink {
     package var frames: Inbox<FrameArrival> { shared.frames }
     package var metrics: Inbox<MetricArrival> { shared.metrics }
 
-    /// Starts the thread and listens; no key is admitted until `admit` is called.
+    /// Starts the thread and listens; everybody waits until `admit` is called for the first time.
     /// - Throws: `Fault` of kind `conflict` that names the endpoint when a port is in use.
     package init(_ configuration: ControllerLinkConfiguration, time: some TimeSource) async throws {
         let shared = try Shared()

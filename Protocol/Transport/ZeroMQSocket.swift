@@ -170,7 +170,8 @@ final class ZeroMQSocket {
             if more { continue }
             received.userID = zmq_msg_gets(&message, "User-Id").map { String(cString: $0) } ?? ""
             received.address =
-                zmq_msg_gets(&message, "Peer-Address").map { String(cString: $0) } ?? ""
+                zmq_msg_gets(&message, "Peer-Address").map { plainAddress(String(cString: $0)) }
+                ?? ""
             return received
         }
     }
@@ -253,4 +254,9 @@ func waitForInput(_ sockets: [ZeroMQSocket], _ wakeup: Wakeup, milliseconds: Int
     }
     zmq_poll(&items, Int32(items.count), milliseconds)
     wakeup.clear()
+}
+
+/// An IPv4 address without the IPv6 mapping (`::ffff:192.0.2.5`) that a socket of both families gives it.
+func plainAddress(_ text: String) -> String {
+    text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
 }
