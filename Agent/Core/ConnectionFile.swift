@@ -63,6 +63,7 @@ package struct ConnectionFile: Sendable, Equatable {
         )
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // Never nil, as the failure says.
         guard let json = try? encoder.encode(form) else {
             preconditionFailure("texts and numbers always encode")
         }
