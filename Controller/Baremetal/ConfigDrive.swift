@@ -57,8 +57,8 @@ package struct ConfigDrive: Sendable, Equatable, Codable {
     package init() {}
 
     /// The files of the drive: a name without a slash stands below `openstack/latest`.
-    /// - Parameters:
-    ///   - agent: what our agent needs to enrol; `nil` for an image without one.
+    ///
+    /// `agent` is what our agent needs to enrol, `nil` for an image without one.
     package func files(for node: Node, agent: BootDocument?) throws -> [String: [UInt8]] {
         var meta = metaData?.members ?? [:]
         meta["uuid"] = meta["uuid"] ?? .string(node.instanceID ?? node.id.text)

@@ -116,6 +116,7 @@ package struct PowerWish: Sendable, Equatable, Codable {
         case softReboot = "soft rebooting"
     }
 
+    /// How far the change is.
     package enum Phase: Sendable, Equatable, Codable {
         /// Nothing was asked of the BMC yet.
         case ask
@@ -154,7 +155,9 @@ package struct DriverInfo: Sendable, Equatable {
         self.secrets = secrets
     }
 
-    /// Splits what a request holds. A masked secret keeps the value it had.
+    /// Splits what a request holds.
+    ///
+    /// A masked secret keeps the value it had.
     package init(merging members: [String: JSONValue], over old: DriverInfo = DriverInfo()) {
         self.init()
         for (key, value) in members {
@@ -182,7 +185,8 @@ package struct DriverInfo: Sendable, Equatable {
     }
 
     /// Where the BMC is.
-    /// - Parameter label: the node, for messages.
+    ///
+    /// `label` is the node, for messages.
     /// - Throws: `Fault` of kind `invalid` that names the missing or wrong field.
     package func bmc(label: String) throws -> BMC {
         func fail(_ what: String) -> Fault {

@@ -27,6 +27,7 @@ package enum NodeWish: Sendable, Equatable {
     case delete
     case abort
 
+    /// The wish without its details, for tables.
     package enum Name: String, Sendable, CaseIterable {
         case manage
         case inspect
@@ -50,7 +51,9 @@ package enum NodeWish: Sendable, Equatable {
     }
 }
 
-/// What the world reports. A fact that does not fit the phase is out of date and changes nothing.
+/// What the world reports.
+///
+/// A fact that does not fit the phase is out of date and changes nothing.
 package enum NodeFact: Sendable, Equatable {
     /// The BMC took the password and told the power state.
     case bmcVerified
@@ -76,6 +79,7 @@ package enum NodeFact: Sendable, Equatable {
     /// The time budget of the present phase ran out.
     case budgetExceeded
 
+    /// The fact without its details, for tables.
     package enum Name: String, Sendable, CaseIterable {
         case bmcVerified
         case refused

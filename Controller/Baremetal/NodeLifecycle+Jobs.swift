@@ -11,8 +11,9 @@ enum JobOutcome: Sendable, Equatable {
 }
 
 extension Node {
-    /// One step of a ramdisk job. A retry counts the attempt up, so that what the old command still
-    /// reports is out of date.
+    /// One step of a ramdisk job.
+    ///
+    /// A retry counts the attempt up, so that what the old command still reports is out of date.
     mutating func advance(
         _ job: RamdiskJob,
         _ fact: NodeFact,

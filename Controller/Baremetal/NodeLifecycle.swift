@@ -50,7 +50,9 @@ package enum NodeLifecycle {
         ]
     }
 
-    /// Every way to go. What is not here does not exist.
+    /// Every way to go.
+    ///
+    /// What is not here does not exist.
     package static let table: [Row] =
         [
             wish(.enroll, .manage, .verifying),

@@ -22,7 +22,9 @@ package struct NodeQuery: Sendable, Equatable {
     package var visibleTo: String?
     /// The last node of the page before.
     package var marker: NodeID?
-    /// 1 ... `limitMax`.
+    /// 1 ...
+    ///
+    /// `limitMax`.
     package var limit = NodeQuery.limitMax
     package var sortKey: SortKey = .serial
     package var descending = false
@@ -32,7 +34,9 @@ package struct NodeQuery: Sendable, Equatable {
 
     package init() {}
 
-    /// By what a list may be sorted. The raw values are the API's names.
+    /// By what a list may be sorted.
+    ///
+    /// The raw values are the API's names.
     package enum SortKey: String, Sendable, CaseIterable {
         case serial = "id"
         case id = "uuid"

@@ -2,7 +2,9 @@ import Basics
 package import Protocol
 import Synchronization
 
-/// Nodes that are to be looked at: now, or when their time has come. One entry per node.
+/// Nodes that are to be looked at: now, or when their time has come.
+///
+/// One entry per node.
 ///
 /// A node that is woken while it is worked on is looked at again afterwards, so that no change is missed and
 /// no node is worked on twice at a time.
@@ -23,7 +25,9 @@ package final class NodeQueue: Sendable {
         (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// Asks for a node to be looked at soon. Never blocks.
+    /// Asks for a node to be looked at soon.
+    ///
+    /// Never blocks.
     package func wake(_ id: NodeID) {
         state.withLock { state in
             state.due[id] = nil
@@ -49,7 +53,8 @@ package final class NodeQueue: Sendable {
     package var depth: Int { state.withLock { $0.ready.count } }
 
     /// Takes the next node to work on.
-    /// - Parameter runningMax: nodes that may be worked on at one time.
+    ///
+    /// `runningMax` nodes may be worked on at one time.
     func take(runningMax: Int) -> NodeID? {
         state.withLock { state in
             guard state.running.count < runningMax, !state.ready.isEmpty else { return nil }
@@ -83,6 +88,8 @@ package final class NodeQueue: Sendable {
     /// Forgets a node that no longer exists.
     func forget(_ id: NodeID) { state.withLock { $0.due[id] = nil } }
 
-    /// Yields whenever something may be ready. One consumer.
+    /// Yields whenever something may be ready.
+    ///
+    /// One consumer.
     var changes: AsyncStream<Void> { signals }
 }

@@ -9,7 +9,9 @@ extension NodeReconciler {
     static let followBudget: Duration = .seconds(40)
     static let powerLook: Duration = .seconds(1)
 
-    /// Calls the BMC. A fault that may pass becomes the node's obstacle; any other ends the work.
+    /// Calls the BMC.
+    ///
+    /// A fault that may pass becomes the node's obstacle; any other ends the work.
     func withBMC(
         _ node: Node,
         _ body: (BMC, any PowerControl) async throws -> Outcome

@@ -5,7 +5,9 @@ package import Images
 package import Power
 package import Protocol
 
-/// Makes and takes back what agents prove themselves with. The agents' registry does it.
+/// Makes and takes back what agents prove themselves with.
+///
+/// The agents' registry does it.
 package protocol AgentKeys: Sendable {
     /// Makes a token of 32 bytes for one enrolment.
     func issueToken(
@@ -23,7 +25,9 @@ package protocol AgentKeys: Sendable {
     func revokeKeys(of node: NodeID, role: AgentRole?) async throws
 }
 
-/// Knows images. The image service does it.
+/// Knows images.
+///
+/// The image service does it.
 package protocol ImageSource: Sendable {
     /// Finds an image by its identifier or its name.
     func image(_ identifierOrName: String) async throws -> Image

@@ -120,9 +120,8 @@ extension Transaction {
     }
 
     /// Stores a node, new or changed, and one row of the change feed when its state changed.
-    /// - Parameters:
-    ///   - before: the node as it was; `nil` for a new one.
-    ///   - cause: why, for people.
+    ///
+    /// `before` is the node as it was, `nil` for a new one; `cause` says why, for people.
     package func save(
         _ node: Node,
         before: Node?,

@@ -1,7 +1,9 @@
 import Basics
 package import Protocol
 
-/// What a node can wait for. Each has a time budget and a sentence.
+/// What a node can wait for.
+///
+/// Each has a time budget and a sentence.
 package enum NodeWait: String, Sendable, CaseIterable, Codable {
     case verify
     case powerOn
@@ -47,7 +49,9 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     }
 }
 
-/// How long each wait may last. The configuration may change them.
+/// How long each wait may last.
+///
+/// The configuration may change them.
 package struct NodeBudgets: Sendable, Equatable {
     package var verify: Duration = .seconds(90)
     package var powerOn: Duration = .seconds(180)
@@ -68,6 +72,7 @@ package struct NodeBudgets: Sendable, Equatable {
 
     package init() {}
 
+    /// The budget of a wait.
     package subscript(wait: NodeWait) -> Duration {
         switch wait {
         case .verify: verify

@@ -258,7 +258,9 @@ extension JSONValue {
 }
 
 extension InvalidTransition: FaultConvertible {
-    /// As a refusal of the request. Ironic answers 400: its clients repeat a 409 on their own.
+    /// As a refusal of the request.
+    ///
+    /// Ironic answers 400: its clients repeat a 409 on their own.
     package var fault: Fault {
         Fault(
             .invalid,

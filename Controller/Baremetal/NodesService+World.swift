@@ -11,8 +11,7 @@ extension NodesService {
     /// Applies a fact to a node if the node is still as it was `seen`.
     ///
     /// What was found out for an older state or attempt is out of date and changes nothing.
-    /// - Parameters:
-    ///   - edit: what else was learnt, stored with it.
+    /// What else was learnt is stored with it by `edit`.
     /// - Returns: whether the node changed.
     @discardableResult
     func apply(

@@ -150,7 +150,9 @@ package final class NodesService: Sendable {
         return node
     }
 
-    /// Asks for a node to be brought into another provision state. Returns once the wish is stored.
+    /// Asks for a node to be brought into another provision state.
+    ///
+    /// Returns once the wish is stored.
     /// - Throws: `InvalidTransition` when the node's state does not allow it; `Fault`.
     package func request(
         _ wish: ProvisionWish,
@@ -191,7 +193,9 @@ package final class NodesService: Sendable {
         return node
     }
 
-    /// Asks for another power state. Returns once the wish is stored.
+    /// Asks for another power state.
+    ///
+    /// Returns once the wish is stored.
     package func requestPower(
         _ target: PowerWish.Target,
         of reference: String,
@@ -235,7 +239,9 @@ package final class NodesService: Sendable {
         queue.wake(node.id)
     }
 
-    /// Forgets a node. Its machine is left as it is.
+    /// Forgets a node.
+    ///
+    /// Its machine is left as it is.
     /// - Throws: `Fault` of kind `conflict` while it runs an image or work is under way.
     package func delete(_ reference: String, by principal: Principal?) async throws {
         try principal?.requireSystem(.admin, to: "delete node \(reference)")
@@ -268,7 +274,8 @@ package final class NodesService: Sendable {
     }
 
     /// Loads, changes and stores a node in one transaction.
-    /// - Parameter also: further changes of the same transaction.
+    ///
+    /// `also` makes further changes in the same transaction.
     @discardableResult
     func change(
         _ reference: String,

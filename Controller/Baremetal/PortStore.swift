@@ -32,10 +32,8 @@ extension Transaction {
     }
 
     /// Ports of one page, in the order of registration.
-    /// - Parameters:
-    ///   - node: only this node's when given.
-    ///   - address: only this MAC when given.
-    ///   - visibleTo: only those of nodes that this project owns or leases, when given.
+    ///
+    /// Only this node's, only this MAC, only those of nodes that this project owns or leases, when given.
     package func ports(
         node: NodeID?,
         address: MACAddress?,

@@ -4,8 +4,47 @@ package import Protocol
 ///
 /// The diagram is generated from `NodeLifecycle.table`; a test compares the two.
 /// ```
-/// enroll        ── manage ─────> verifying
-/// enroll        ── adopt ──────> active
+/// enroll ── manage ──> verifying
+/// verifying ── bmcVerified ──> manageable
+/// verifying ── refused ──> enroll
+/// verifying ── budgetExceeded ──> enroll
+/// verifying ── abort ──> enroll
+/// manageable ── inspect ──> inspecting
+/// manageable ── provide ──> cleaning or available
+/// inspectFailed ── inspect ──> inspecting
+/// inspectFailed ── manage ──> manageable
+/// cleanFailed ── manage ──> manageable
+/// available ── manage ──> manageable
+/// available ── deploy ──> deploying
+/// deployFailed ── deploy ──> deploying
+/// deployFailed ── rebuild ──> deploying
+/// deployFailed ── delete ──> deleting
+/// active ── rebuild ──> deploying
+/// active ── delete ──> deleting
+/// error ── rebuild ──> deploying
+/// error ── delete ──> deleting
+/// deleting ── tornDown ──> cleaning or available
+/// deleting ── refused ──> error
+/// deleting ── budgetExceeded ──> error
+/// deploying ── delete ──> deleting
+/// deploying ── installed ──> active
+/// inspecting ── agentMissing ──> inspectFailed
+/// inspecting ── commandDone ──> manageable
+/// inspecting ── commandFailed ──> inspectFailed
+/// inspecting ── refused ──> inspectFailed
+/// inspecting ── budgetExceeded ──> inspectFailed
+/// inspecting ── abort ──> inspectFailed
+/// cleaning ── agentMissing ──> cleanFailed
+/// cleaning ── commandDone ──> available
+/// cleaning ── commandFailed ──> cleanFailed
+/// cleaning ── refused ──> cleanFailed
+/// cleaning ── budgetExceeded ──> cleanFailed
+/// cleaning ── abort ──> cleanFailed
+/// deploying ── agentMissing ──> deployFailed
+/// deploying ── commandFailed ──> deployFailed
+/// deploying ── refused ──> deployFailed
+/// deploying ── budgetExceeded ──> deployFailed
+/// deploying ── abort ──> deployFailed
 /// ```
 package enum ProvisionState: Sendable, Equatable, Codable {
     /// Known by name only; nothing was proven.
@@ -67,7 +106,9 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         }
     }
 
-    /// Ironic's word, as the API shows it. Waiting for an agent to appear has words of its own.
+    /// Ironic's word, as the API shows it.
+    ///
+    /// Waiting for an agent to appear has words of its own.
     package var ironicName: String {
         switch self {
         case .enroll: "enroll"
@@ -126,6 +167,7 @@ package enum ProvisionState: Sendable, Equatable, Codable {
 /// command ── agentMissing, boots left ──> boot
 /// ```
 package struct RamdiskJob: Sendable, Equatable, Codable {
+    /// How far the work is.
     package enum Phase: Sendable, Equatable, Codable {
         /// The machine is to be switched on into the ramdisk.
         case boot
@@ -178,6 +220,7 @@ package struct DeployOrder: Sendable, Equatable, Codable {
 /// ramdisk ── commandDone ──> bootDevice ── bootDeviceSet ──> restart ── restarted ──> installed system
 /// ```
 package struct DeployJob: Sendable, Equatable, Codable {
+    /// How far the deployment is.
     package enum Stage: Sendable, Equatable, Codable {
         /// The ramdisk writes the image.
         case ramdisk(RamdiskJob)

@@ -1,5 +1,7 @@
 /// A cpio archive in the “newc” form that the kernel unpacks as an initrd (kernel documentation,
-/// driver-api/early-userspace/buffer-format). Equal input gives equal bytes.
+/// driver-api/early-userspace/buffer-format).
+///
+/// Equal input gives equal bytes.
 package struct BootArchive: Sendable {
     private var bytes: [UInt8] = []
     private var inode: UInt32 = 0
@@ -8,9 +10,8 @@ package struct BootArchive: Sendable {
     package init() {}
 
     /// Adds a file and the directories above it.
-    /// - Parameters:
-    ///   - path: relative, without `.` and `..`.
-    ///   - mode: permission bits.
+    ///
+    /// The path is relative, without `.` and `..`; the mode holds permission bits.
     package mutating func add(_ path: String, _ content: [UInt8], mode: UInt32 = 0o600) {
         let parts = path.split(separator: "/")
         precondition(

@@ -20,7 +20,7 @@ package struct BootRoutes: RouteArea {
     private let directory: String
     private let logger: Logger
 
-    /// - Parameter directory: holds `ramdisk/kernel` and `ramdisk/initrd`.
+    /// The directory holds `ramdisk/kernel` and `ramdisk/initrd`.
     package init(
         policy: any BootPolicy,
         leases: LeaseTable,

@@ -20,7 +20,8 @@ package struct DHCPDirectory: Sendable {
     }
 
     /// Reserves an address, or with `nil` makes the machine known with whatever address is free.
-    /// - Parameter name: a host name for the lease; left out when it is no host name label.
+    ///
+    /// The name becomes the lease's host name; it is left out when it is no host name label.
     package func reserve(_ mac: MACAddress, address: IPv4Address?, name: String?) throws {
         var words = [mac.text]
         if let address { words.append(address.text) }
@@ -33,7 +34,9 @@ package struct DHCPDirectory: Sendable {
         try writeText("\(mac.text),ignore\n", to: hosts + "/" + Self.file(mac))
     }
 
-    /// Forgets a machine. Without a file nothing happens.
+    /// Forgets a machine.
+    ///
+    /// Without a file nothing happens.
     package func forget(_ mac: MACAddress) throws {
         let path = hosts + "/" + Self.file(mac)
         guard unlink(path) == 0 || errno == ENOENT else { throw systemFault("remove \(path)") }

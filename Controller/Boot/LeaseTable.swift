@@ -10,8 +10,9 @@ package struct Lease: Sendable, Equatable {
     package let expires: Int64
 }
 
-/// Reads dnsmasq's lease file. It is read anew for each question: it is small, and the answer decides who
-/// gets a boot fragment.
+/// Reads dnsmasq's lease file.
+///
+/// It is read anew for each question: it is small, and the answer decides who gets a boot fragment.
 package struct LeaseTable: Sendable {
     private let path: String
     private let time: any TimeSource
@@ -19,7 +20,7 @@ package struct LeaseTable: Sendable {
     /// Leases that are looked at.
     package static let leasesMax = 4096
 
-    /// - Parameter path: dnsmasq's `dhcp-leasefile`.
+    /// The path is that of dnsmasq's `dhcp-leasefile`.
     package init(path: String, time: any TimeSource) {
         self.path = path
         self.time = time

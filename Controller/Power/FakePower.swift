@@ -1,7 +1,8 @@
 import Synchronization
 
-/// Machines without hardware: they do at once what they are told. For trying the API and for load tests;
-/// only an explicit configuration enables it.
+/// Machines without hardware: they do at once what they are told.
+///
+/// For trying the API and for load tests; only an explicit configuration enables it.
 package final class FakePower: PowerControl {
     private struct Machine {
         var power = PowerState.off

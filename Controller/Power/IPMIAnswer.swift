@@ -1,5 +1,7 @@
-/// Reads what `ipmitool` prints. The text comes from a BMC in the end and is not trusted: what does not
-/// have exactly the known form is no answer.
+/// Reads what `ipmitool` prints.
+///
+/// The text comes from a BMC in the end and is not trusted: what does not have exactly the known
+/// form is no answer.
 enum IPMIAnswer {
     /// `Chassis Power is on`.
     static func power(_ output: String) -> PowerState? {

@@ -6,7 +6,9 @@ package import HostTools
 /// The password travels in the environment of the tool, never in its arguments. Each call has a budget of
 /// its own; calls to one BMC never overlap, because many BMCs lose sessions then.
 package struct IPMIPower: PowerControl {
-    /// Runs the tool: arguments, environment, budget. A seam, because real BMCs are rare in tests.
+    /// Runs the tool: arguments, environment, budget.
+    ///
+    /// A seam, because real BMCs are rare in tests.
     package typealias Runner =
         @Sendable (
             _ arguments: [String], _ environment: [String: String], _ budget: Duration
@@ -131,8 +133,10 @@ package struct IPMIPower: PowerControl {
         ]
     }
 
-    /// Calls with the driver's suite; a BMC for which nobody chose one and which does not know it is asked
-    /// once more with suite 3, as Ironic does. Older BMCs, and `ipmi_sim`, know nothing newer.
+    /// Calls with the driver's suite; a BMC for which nobody chose one and which does not know it
+    /// is asked once more with suite 3, as Ironic does.
+    ///
+    /// Older BMCs, and `ipmi_sim`, know nothing newer.
     private func call(_ command: [String], _ bmc: BMC, to purpose: String) async throws -> String {
         do {
             return try await call(command, bmc, suite: nil, to: purpose)

@@ -1,0 +1,222 @@
+import Basics
+import Protocol
+import Testing
+
+@testable import Baremetal
+
+private let start = Timestamp(seconds: 1_800_000_000)
+private let order = DeployOrder(
+    image: ImageID(random: [UInt8](repeating: 1, count: 16)),
+    hasAgent: true
+)
+private let command = CommandID(random: [UInt8](repeating: 6, count: 16))
+private let other = CommandID(random: [UInt8](repeating: 8, count: 16))
+
+private func node(in state: ProvisionState) -> Node {
+    var node = Node(id: NodeID(random: [UInt8](repeating: 3, count: 16)), driver: "ipmi", at: start)
+    node.state = state
+    return node
+}
+
+private func job(_ phase: RamdiskJob.Phase, boots: Int = 0, commands: Int = 0) -> RamdiskJob {
+    var job = RamdiskJob(at: start)
+    job.phase = phase
+    job.boots = boots
+    job.commands = commands
+    return job
+}
+
+/// Every phase that a job can be in, those at the end of their tries included.
+private let jobs: [RamdiskJob] = [
+    job(.boot), job(.boot, boots: 2),
+    job(.awaitAgent(poweredAt: start), boots: 1), job(.awaitAgent(poweredAt: start), boots: 2),
+    job(.command(id: command, bootID: "b"), boots: 1, commands: 1),
+    job(.command(id: command, bootID: "b"), boots: 2, commands: 2),
+]
+
+/// Every state, with every phase.
+private let states: [ProvisionState] =
+    [
+        .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
+        .deleting, .error,
+        .active(
+            installation: Installation(
+                image: order.image,
+                hasAgent: true,
+                device: "/dev/sda",
+                attempt: Attempt(1),
+                since: start
+            )
+        ),
+    ]
+    + jobs.map { .inspecting(job: $0) } + jobs.map { .cleaning(job: $0) }
+    + jobs.map { .deploying(job: DeployJob(order: order, stage: .ramdisk($0), device: "")) }
+    + [
+        DeployJob.Stage.bootDevice(bootID: "b", since: start),
+        .restart(command: command, bootID: "b", since: start),
+        .awaitInstalled(bootID: "b", since: start),
+    ].map { .deploying(job: DeployJob(order: order, stage: $0, device: "/dev/sda")) }
+
+/// Every event, with every kind of data.
+private let events: [NodeEvent] =
+    [
+        NodeWish.manage, .inspect, .provide(clean: true), .provide(clean: false), .deploy(order),
+        .rebuild(order), .delete, .abort,
+    ].map(NodeEvent.wish)
+    + [
+        NodeFact.bmcVerified, .refused("cannot"), .bootStarted(poweredAt: start),
+        .agentReady(bootID: "c", command: other), .agentMissing,
+        .commandDone(command, device: "/dev/sda"), .commandDone(other, device: ""),
+        .commandFailed(command, message: "no", isRetryable: true),
+        .commandFailed(command, message: "no", isRetryable: false),
+        .commandFailed(other, message: "no", isRetryable: false),
+        .bootDeviceSet(restart: other), .restarted, .installed, .tornDown(clean: true),
+        .tornDown(clean: false), .budgetExceeded,
+    ].map(NodeEvent.fact)
+
+@Suite struct LifecycleTests {
+    @Test func `the table names every state and every event`() {
+        let states = Set(NodeLifecycle.table.flatMap { [$0.from] + $0.to })
+        #expect(states == Set(ProvisionState.Name.allCases))
+        let names =
+            NodeWish.Name.allCases.map(\.rawValue) + NodeFact.Name.allCases.map(\.rawValue)
+        #expect(Set(NodeLifecycle.table.map(\.event)) == Set(names))
+        #expect(coveredStates == Set(ProvisionState.Name.allCases))
+    }
+
+    @Test(arguments: states)
+    func `each event leads where the table says or is refused`(state: ProvisionState) {
+        for event in events {
+            var subject = node(in: state)
+            let before = subject
+            let targets = NodeLifecycle.targets(of: state.name, on: event.name)
+            do throws(InvalidTransition) {
+                try subject.apply(event, at: start + .seconds(5))
+                #expect(targets != nil, "\(state.name) took \(event.name)")
+                if subject.state != before.state {
+                    #expect(targets?.contains(subject.state.name) == true)
+                }
+            } catch {
+                #expect(targets == nil, "\(state.name) refused \(event.name)")
+                #expect(subject == before)
+            }
+        }
+    }
+
+    @Test func `each target in the table is reached by some event`() {
+        for row in NodeLifecycle.table {
+            var reached: Set<ProvisionState.Name> = []
+            for state in states where state.name == row.from {
+                for event in events where event.name == row.event {
+                    var subject = node(in: state)
+                    try? subject.apply(event, at: start)  // refusals are the other test's matter
+                    if subject.state != state { reached.insert(subject.state.name) }
+                }
+            }
+            #expect(reached == Set(row.to), "\(row.from) on \(row.event)")
+        }
+    }
+
+    @Test(arguments: states)
+    func `a state that does not last has a wait with a budget, and one that lasts has none`(
+        state: ProvisionState
+    ) throws {
+        let subject = node(in: state)
+        let isWorking = !subject.actions.isEmpty
+        #expect((subject.wait != nil) == isWorking)
+        let budgets = NodeBudgets()
+        #expect((subject.deadline(budgets) != nil) == isWorking)
+        guard isWorking else { return }
+        var late = subject
+        var rounds = 0
+        // Nothing is stuck for ever: time alone brings the node out of every working state.
+        while late.wait != nil, rounds < 10 {
+            try late.apply(.fact(.budgetExceeded), at: start + .seconds(Int64(rounds)))
+            rounds += 1
+        }
+        #expect(late.wait == nil)
+        #expect(late.lastError?.hasPrefix("cannot ") == true)
+    }
+
+    @Test(arguments: states)
+    func `maintenance and lockout leave out what would switch the machine`(state: ProvisionState) {
+        var subject = node(in: state)
+        subject.setMaintenance(Maintenance(reason: nil, since: start))
+        #expect(subject.actions.filter(\.touchesPower).isEmpty)
+        subject.setMaintenance(nil)
+        subject.powerWish = PowerWish(
+            target: .on,
+            phase: .ask,
+            since: start,
+            deadline: start + .seconds(60)
+        )
+        subject.setLockout(Lockout(reason: "hands inside", user: "kim", since: start))
+        #expect(subject.actions.filter(\.touchesPower).isEmpty)
+    }
+
+    @Test func `only a node with ramdisk work gets the ramdisk`() {
+        for state in states {
+            let expected = state.ramdiskJob != nil
+            #expect(node(in: state).expectsRamdisk == expected)
+            #expect(!(state.name == .active && expected))
+        }
+    }
+
+    @Test func `each wish counts the attempt up and clears the last error`() throws {
+        var subject = node(in: .deployFailed)
+        subject.lastError = "cannot deploy"
+        try subject.apply(.wish(.deploy(order)), at: start)
+        #expect(subject.attempt == Attempt(1))
+        #expect(subject.lastError == nil)
+    }
+
+    @Test func `a report for another command or attempt is not expected`() {
+        let subject = node(in: .cleaning(job: job(.command(id: command, bootID: "b"))))
+        #expect(subject.expects(command, attempt: subject.attempt))
+        #expect(!subject.expects(other, attempt: subject.attempt))
+        #expect(!subject.expects(command, attempt: subject.attempt.next))
+    }
+
+    @Test func `a retry makes the older command's report out of date`() throws {
+        var subject = node(in: .cleaning(job: job(.command(id: command, bootID: "b"), commands: 1)))
+        let attempt = subject.attempt
+        try subject.apply(
+            .fact(.commandFailed(command, message: "a disk is busy", isRetryable: true)),
+            at: start
+        )
+        #expect(subject.attempt > attempt)
+        #expect(!subject.expects(command, attempt: attempt))
+        #expect(subject.state.ironicName == "cleaning")
+    }
+
+    @Test func `the diagram stands in the documentation`() throws {
+        let source = try sourceText("Controller/Baremetal/ProvisionState.swift")
+        let readme = try sourceText("Controller/Baremetal/README.md")
+        for line in NodeLifecycle.diagram {
+            #expect(source.contains("/// " + line), "ProvisionState lacks: \(line)")
+            #expect(readme.contains(line), "README lacks: \(line)")
+        }
+    }
+
+    @Test func `Ironic's words are used`() {
+        for state in states {
+            #expect(ProvisionState.ironicNames.contains(state.ironicName))
+        }
+        #expect(
+            ProvisionState.deploying(
+                job: DeployJob(
+                    order: order,
+                    stage: .awaitInstalled(bootID: "b", since: start),
+                    device: ""
+                )
+            ).ironicName == "wait call-back"
+        )
+        #expect(
+            ProvisionState.inspecting(job: job(.awaitAgent(poweredAt: start))).ironicName
+                == "inspect wait"
+        )
+    }
+}
+
+/// The names of the states that these tests go through.
+private let coveredStates = Set(states.map(\.name))

@@ -1,0 +1,499 @@
+import Agents
+import Basics
+import Boot
+import HTTP
+@testable import Images
+import Logging
+import Power
+import Protocol
+import Store
+import Synchronization
+
+@testable import Baremetal
+
+/// A clock that moves when somebody sleeps or a test says so.
+final class SimulatedTime: TimeSource {
+    private let state = Mutex(Timestamp(seconds: 1_800_000_000))
+
+    var now: Timestamp { state.withLock { $0 } }
+    var elapsed: Duration { now - Timestamp(nanoseconds: 0) }
+    func advance(_ span: Duration) { state.withLock { $0 = $0 + span } }
+    func sleep(for span: Duration) async throws {
+        try Task.checkCancellation()
+        advance(span)
+    }
+}
+
+/// Machines with BMCs and agents that behave, or misbehave in the ways that tests choose.
+final class SimulatedWorld: Sendable {
+    /// What is wrong with a BMC.
+    enum BMCTrouble: Sendable, Equatable {
+        case none
+        /// Nothing answers.
+        case dead
+        case wrongPassword
+        /// Takes orders and does nothing.
+        case liar
+    }
+
+    /// What is wrong with an agent.
+    enum AgentTrouble: Sendable, Equatable {
+        case none
+        /// The ramdisk never comes up.
+        case silent
+        /// Each command fails, and says whether another try may help.
+        case fails(isRetryable: Bool)
+        /// Takes commands and never reports.
+        case hangs
+        /// Reports are fine, but a restart is not obeyed.
+        case staysInRamdisk
+    }
+
+    enum Running: Sendable, Equatable {
+        case nothing
+        case booting(since: Timestamp, network: Bool)
+        case ramdisk
+        case disk
+    }
+
+    struct Machine: Sendable {
+        let node: NodeID
+        let mac: MACAddress
+        let number: UInt8
+        var bmc = BMCTrouble.none
+        var agent = AgentTrouble.none
+        var power = PowerState.off
+        var networkOnce = false
+        var diskIsFirst = false
+        /// The image on the disk; `nil` is an empty disk.
+        var installed: ImageID?
+        var installedAgent = false
+        var running = Running.nothing
+        var boots = 0
+        var command: WireCommand?
+        var commandSince = Timestamp(nanoseconds: 0)
+        var sessionSince = Timestamp(nanoseconds: 0)
+        /// Everything that was done to the machine, in order.
+        var log: [String] = []
+        /// Images written, to see that no disk gets two at a time.
+        var writes = 0
+    }
+
+    let time = SimulatedTime()
+    let machines = Mutex<[NodeID: Machine]>([:])
+    private let tokens = Mutex<[String]>([])
+    /// Roles and attempts of the tokens that were made.
+    var issued: [String] { tokens.withLock { $0 } }
+    static let bootSeconds: Duration = .seconds(20)
+    static let workSeconds: Duration = .seconds(5)
+
+    func edit(_ id: NodeID, _ body: (inout Machine) -> Void) {
+        machines.withLock { machines in
+            guard var machine = machines[id] else { return }
+            body(&machine)
+            machines[id] = machine
+        }
+    }
+
+    func machine(_ id: NodeID) -> Machine? { machines.withLock { $0[id] } }
+
+    /// Lets the machine be what it is by now, and hands out what its agent reports.
+    func advance(
+        _ id: NodeID,
+        policy: any BootPolicy,
+        report: (WireCommandResult) async throws -> Bool
+    ) async throws {
+        guard var machine = machine(id) else { return }
+        let now = time.now
+        if case .booting(let since, let network) = machine.running,
+            now >= since + Self.bootSeconds
+        {
+            var runsRamdisk = false
+            if network, try await policy.decision(for: machine.mac) == .ramdisk,
+                machine.agent != .silent
+            {
+                runsRamdisk = try await policy.fragment(for: machine.mac) != nil
+            }
+            machine.running = runsRamdisk ? .ramdisk : .disk
+            machine.sessionSince = now
+            machine.boots += 1
+            machine.log.append(runsRamdisk ? "ramdisk runs" : "disk runs")
+        }
+        var result: WireCommandResult?
+        if let command = machine.command, machine.running == .ramdisk,
+            now >= machine.commandSince + Self.workSeconds
+        {
+            result = outcome(of: command, &machine)
+        }
+        let after = machine
+        machines.withLock { $0[id] = after }
+        if let result { _ = try await report(result) }
+    }
+
+    private func outcome(of command: WireCommand, _ machine: inout Machine) -> WireCommandResult? {
+        var result = WireCommandResult()
+        result.command = command.id
+        result.attempt = command.attempt
+        if machine.agent == .hangs { return nil }
+        machine.command = nil
+        if case .fails(let isRetryable) = machine.agent {
+            var failure = WireFailure()
+            failure.message = "no disk matches the hints"
+            failure.retryable = isRetryable
+            failure.lines = ["sda is too small"]
+            result.outcome = .failure(failure)
+            return result
+        }
+        switch command.body {
+        case .inspect:
+            machine.log.append("inspected")
+            result.outcome = .inventory(Self.inventory(machine.mac))
+        case .eraseMetadata:
+            machine.log.append("erased")
+            machine.installed = nil
+            result.outcome = .erased(WireErasedDisks())
+        case .writeImage(let write):
+            machine.log.append("written")
+            machine.writes += 1
+            machine.installed = ImageID(write.image)
+            machine.installedAgent = write.configDrive["rdo/agent.json"] != nil
+            var written = WireWrittenImage()
+            written.device = "/dev/sda"
+            written.choice = ["sda: the smallest disk of at least 4 GiB"]
+            result.outcome = .written(written)
+        case .restart:
+            guard machine.agent != .staysInRamdisk else { return nil }
+            machine.log.append("restarted")
+            boot(&machine)
+            result.outcome = .restarting(WireRestarting())
+        case .applyStep, .validate, nil: return nil
+        }
+        return result
+    }
+
+    private func boot(_ machine: inout Machine) {
+        machine.running = .booting(
+            since: time.now,
+            network: machine.networkOnce || !machine.diskIsFirst
+        )
+        machine.networkOnce = false
+        machine.command = nil
+    }
+
+    static func inventory(_ mac: MACAddress) -> WireInventory {
+        var inventory = WireInventory()
+        inventory.cpu.count = 2
+        inventory.cpu.architecture = "x86_64"
+        inventory.memory.physicalMb = 2048
+        var disk = WireDisk()
+        disk.name = "/dev/sda"
+        disk.sizeBytes = 8 << 30
+        inventory.disks = [disk]
+        var interface = WireInterface()
+        interface.name = "eth0"
+        interface.macAddress = mac.text
+        inventory.interfaces = [interface]
+        inventory.boot.currentBootMode = "uefi"
+        inventory.boot.pxeInterface = mac.text
+        return inventory
+    }
+}
+
+extension SimulatedWorld: PowerControl {
+    private func reach(_ bmc: BMC) throws -> NodeID {
+        guard let machine = machines.withLock({ $0.values.first { "bmc\($0.number)" == bmc.user } })
+        else {
+            throw PowerFault(.noAnswer, "cannot reach BMC \(bmc.endpoint): it does not answer")
+        }
+        switch machine.bmc {
+        case .dead:
+            time.advance(.seconds(20))
+            throw PowerFault(.noAnswer, "cannot reach BMC \(bmc.endpoint): it does not answer")
+        case .wrongPassword:
+            throw PowerFault(
+                .credentials,
+                "cannot use BMC \(bmc.endpoint): it refused the password"
+            )
+        case .none, .liar: return machine.node
+        }
+    }
+
+    func power(of bmc: BMC) async throws -> PowerState {
+        let id = try reach(bmc)
+        return machine(id)?.power ?? .unknown
+    }
+
+    func change(_ change: PowerChange, of bmc: BMC) async throws {
+        let id = try reach(bmc)
+        edit(id) { machine in
+            machine.log.append("power \(change.rawValue)")
+            guard machine.bmc != .liar else { return }
+            switch change {
+            case .on:
+                guard machine.power != .on else { return }
+                machine.power = .on
+                boot(&machine)
+            case .off, .softOff:
+                machine.power = .off
+                machine.running = .nothing
+                machine.command = nil
+            case .cycle:
+                machine.power = .on
+                boot(&machine)
+            }
+        }
+    }
+
+    func setBootDevice(
+        _ device: BootDevice,
+        persistent: Bool,
+        mode: BootMode,
+        of bmc: BMC
+    ) async throws {
+        let id = try reach(bmc)
+        edit(id) { machine in
+            machine.log.append("boot \(device.rawValue) \(persistent ? "always" : "once")")
+            if device == .pxe { machine.networkOnce = true }
+            if device == .disk { machine.diskIsFirst = true }
+        }
+    }
+
+    func bootDevice(of bmc: BMC) async throws -> BootChoice {
+        BootChoice(device: .disk, isPersistent: true)
+    }
+
+    func identity(of bmc: BMC) async throws -> String? { nil }
+}
+
+extension SimulatedWorld: AgentCommands {
+    func session(of node: NodeID, role: AgentRole) async -> AgentSession? {
+        guard let machine = machine(node) else { return nil }
+        let isThere =
+            switch role {
+            case .ramdisk: machine.running == .ramdisk
+            case .overcloud: machine.running == .disk && machine.installedAgent
+            }
+        guard isThere else { return nil }
+        return AgentSession(
+            node: node,
+            role: role,
+            session: "session-\(machine.boots)",
+            bootID: "boot-\(machine.boots)",
+            since: machine.sessionSince,
+            lastHeard: time.now,
+            currentCommand: machine.command.flatMap { CommandID($0.id) }
+        )
+    }
+
+    func send(_ command: WireCommand, to node: NodeID, role: AgentRole) async -> Bool {
+        guard await session(of: node, role: role) != nil else { return false }
+        let now = time.now
+        edit(node) { machine in
+            guard machine.command?.id != command.id else { return }
+            machine.log.append("command \(Self.name(command))")
+            machine.command = command
+            machine.commandSince = now
+        }
+        return true
+    }
+
+    private static func name(_ command: WireCommand) -> String {
+        switch command.body {
+        case .inspect: "inspect"
+        case .eraseMetadata: "erase"
+        case .writeImage: "write"
+        case .restart: "restart"
+        case .applyStep, .validate, nil: "other"
+        }
+    }
+
+    func cancel(_ command: CommandID, on node: NodeID, role: AgentRole) async {
+        edit(node) { machine in
+            guard machine.command?.id == command.text else { return }
+            machine.log.append("cancelled")
+            machine.command = nil
+        }
+    }
+}
+
+extension SimulatedWorld: AgentKeys {
+    func issueToken(
+        for node: NodeID?,
+        mac: String?,
+        role: AgentRole,
+        attempt: Attempt,
+        validFor span: Duration
+    ) async throws -> [UInt8] {
+        tokens.withLock { $0.append("\(role.rawValue) \(attempt)") }
+        return [UInt8](repeating: 7, count: 32)
+    }
+
+    func mayReceiveSecrets(_ node: NodeID, role: AgentRole) async throws -> Bool { true }
+
+    func revokeKeys(of node: NodeID, role: AgentRole?) async throws {
+        edit(node) { $0.log.append("keys revoked") }
+    }
+}
+
+/// Two images: one with our agent, one without; and one that is too large.
+struct SimulatedImages: ImageSource {
+    static let withAgent = ImageID(random: [UInt8](repeating: 1, count: 16))
+    static let plain = ImageID(random: [UInt8](repeating: 2, count: 16))
+    static let huge = ImageID(random: [UInt8](repeating: 3, count: 16))
+    static let empty = ImageID(random: [UInt8](repeating: 4, count: 16))
+
+    func image(_ identifierOrName: String) async throws -> Image {
+        let known: [String: ImageID] = [
+            "overcloud": Self.withAgent, "plain": Self.plain, "huge": Self.huge,
+            "empty": Self.empty,
+        ]
+        guard let id = known[identifierOrName] ?? ImageID(identifierOrName) else {
+            throw Fault(.notFound, "cannot find image \(identifierOrName)")
+        }
+        let now = Timestamp(seconds: 1_800_000_000)
+        let content = Image.Content(
+            fileBytes: 1 << 20,
+            diskBytes: id == Self.huge ? 1 << 40 : 4 << 30,
+            md5: "",
+            sha512: "",
+            manifestDigest: ""
+        )
+        return Image(
+            id: id,
+            name: identifierOrName,
+            status: id == Self.empty ? .queued : .active,
+            diskFormat: .raw,
+            visibility: .everybody,
+            isProtected: false,
+            owner: "",
+            minDisk: 0,
+            minRAM: 0,
+            tags: [],
+            properties: id == Self.withAgent ? ["rdo_agent": "true"] : [:],
+            content: id == Self.empty ? nil : content,
+            created: now,
+            updated: now
+        )
+    }
+
+    func manifest(of image: ImageID) async throws -> ImagesService.Manifest {
+        ImagesService.Manifest(digest: [UInt8](repeating: 9, count: 32), bytes: [])
+    }
+
+    func makeCapability(
+        image: ImageID,
+        node: NodeID,
+        attempt: Attempt,
+        keyFingerprint: String,
+        validFor span: Duration
+    ) async -> String { "capability" }
+}
+
+/// The area under test with a simulated world around it.
+struct Bench {
+    let world = SimulatedWorld()
+    let database: Database
+    let service: NodesService
+    var reconciler: NodeReconciler
+    let policy: NodeBootPolicy
+    let feed = ChangeFeed()
+
+    init(
+        settings edit: (inout BaremetalSettings) -> Void = { _ in },
+        database existing: Database? = nil
+    ) throws {
+        var settings = BaremetalSettings(
+            imageURL: "https://192.0.2.1:6385",
+            controller: BootFragment.Controller(address: "192.0.2.1", curveKey: "key"),
+            hostName: "undercloud"
+        )
+        settings.powerPoll = .zero
+        edit(&settings)
+        database =
+            try existing
+            ?? Database(path: nil, migrations: baremetalMigrations, feed: feed)
+        let ipmi = NodeDriver(name: "ipmi", power: world, hasAgent: true, needsBMC: true)
+        service = NodesService(
+            database: database,
+            sealer: Sealer(key: Secret(bytes: [UInt8](repeating: 5, count: 32))),
+            images: SimulatedImages(),
+            drivers: [ipmi, .fake()],
+            queue: NodeQueue(),
+            settings: settings,
+            time: world.time,
+            random: SeededRandom(seed: 7),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+        reconciler = NodeReconciler(service: service, agents: world, keys: world)
+        policy = NodeBootPolicy(service: service, keys: world)
+    }
+
+    /// Registers a machine with its port.
+    func register(_ name: String = "c0", number: UInt8 = 1) async throws -> NodeID {
+        let text = "52:54:00:c0:00:" + (number < 16 ? "0" : "") + String(number, radix: 16)
+        guard let mac = MACAddress(text) else { throw Fault(.invalid, "no MAC") }
+        let node = try await service.create(id: nil, driver: "ipmi", by: nil) { node in
+            node.name = name
+            // The simulated BMC knows its machine by the user's name.
+            node.driverInfo = DriverInfo(
+                fields: ["ipmi_address": "192.0.2.201", "ipmi_username": .string("bmc\(number)")],
+                secrets: ["ipmi_password": Secret("secret")]
+            )
+        }
+        world.machines.withLock {
+            $0[node.id] = SimulatedWorld.Machine(
+                node: node.id,
+                mac: mac,
+                number: number
+            )
+        }
+        _ = try await service.createPort(id: nil, node: name, address: mac, by: nil) { _ in }
+        return node.id
+    }
+
+    /// Works on a node and lets the world go on until the node is in a state that lasts.
+    func settle(_ id: NodeID, seconds: Int64 = 20_000) async throws {
+        let end = world.time.now + .seconds(seconds)
+        while world.time.now < end {
+            switch await reconciler.reconcile(id) {
+            case .changed: continue
+            case .settled:
+                if try await service.find(id)?.wait == nil { return }
+                world.time.advance(.seconds(4))
+            case .wait:
+                if let node = try await service.find(id), node.wait == nil,
+                    node.powerWish == nil
+                {
+                    return
+                }
+                world.time.advance(.seconds(4))
+            }
+            try await world.advance(id, policy: policy) { result in
+                try await reconciler.agentResult(result, from: id)
+            }
+        }
+    }
+
+    func state(_ id: NodeID) async throws -> String {
+        try await service.find(id)?.state.ironicName ?? "gone"
+    }
+
+    func ask(_ wish: ProvisionWish, _ id: NodeID) async throws {
+        _ = try await service.request(wish, for: id.text, by: nil)
+    }
+
+    /// Takes a node to `available`.
+    func makeAvailable(_ id: NodeID) async throws {
+        for wish in [ProvisionWish.manage, .inspect, .provide] {
+            try await ask(wish, id)
+            try await settle(id)
+        }
+    }
+
+    /// Names the image to install.
+    func choose(_ image: String, for id: NodeID) async throws {
+        _ = try await service.update(id.text, by: nil) {
+            $0.instanceInfo["image_source"] = .string(image)
+        }
+    }
+}
