@@ -43,6 +43,7 @@ package enum JSON: Sendable, Hashable, Codable {
         }
     }
 
+    /// A member of an object; `null` when there is none.
     package subscript(key: String) -> JSON {
         guard case .object(let members) = self else { return .null }
         return members[key] ?? .null
@@ -81,6 +82,7 @@ extension JSON {
     /// The sentence for people in a service's error answer, whichever of OpenStack's forms it has.
     package var errorMessage: String? {
         if let text = string { return text }
+        guard case .object = self else { return nil }
         for key in ["error_message", "error", "faultstring", "message", "title", "description"] {
             guard let text = self[key].errorMessage else { continue }
             // Ironic wraps its answer once more, as a text; what does not decode is a plain sentence.

@@ -105,6 +105,8 @@ package struct NodeTask: Sendable {
             asked = false
             return advance(node)
         }
+        // The API's own sentence names the node already.
+        if let error = node.lastError, error.hasPrefix("cannot ") { return .failed(error) }
         let why = node.lastError ?? "its state is “\(node.state)” and no error was told"
         return .failed("cannot \(step.title) node \(node.name): \(why)")
     }

@@ -17,6 +17,7 @@ package struct OvercloudDirectory: Sendable {
 
     /// The file `deployment.yaml`.
     package struct Description: Decodable, Sendable {
+        /// A role and its nodes; without `nodes` it takes every other active node.
         package struct Role: Decodable, Sendable {
             package var nodes: [String]?
 
@@ -77,7 +78,8 @@ package struct OvercloudDirectory: Sendable {
     }
 
     /// The request that starts the run.
-    /// - Parameter active: names of all active nodes, for roles that name none.
+    ///
+    /// `active`: names of all active nodes, for roles that name none.
     /// - Throws: `Fault` when a node has two roles or nothing is left for a role without nodes.
     package func request(active: [String]) throws -> JSON {
         var roleOfNode: [String: String] = [:]

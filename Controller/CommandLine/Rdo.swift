@@ -1,12 +1,11 @@
-import ArgumentParser
+package import ArgumentParser
 
 /// `rdo`, the operator's command line.
 ///
 /// It speaks only the controller's public REST APIs; `undercloud install`, `lab` and `image build` also
 /// act on the host they run on.
-@main
-struct Rdo: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
+package struct Rdo: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
         commandName: "rdo",
         abstract: "Builds an OpenStack cloud on bare machines.",
         discussion: "One machine at a time is the business of the “openstack” command line.",
@@ -16,4 +15,6 @@ struct Rdo: AsyncParsableCommand {
             LabCommand.self,
         ]
     )
+
+    package init() {}
 }

@@ -36,15 +36,56 @@ enum Controller {
         let core = try await Core(configuration, time: time, random: random, logger: logger)
         let areas = try Areas(core, configuration, logger: logger)
 
+        let (api, boot) = try makeServers(core, areas, configuration, sockets, logger)
+        var services: [any Service] = [areas.gateway, areas.reconciler, areas.deployments]
+        services += [
+            boot, api,
+            Housekeeping(
+                database: core.database,
+                identity: core.identity,
+                keep: configuration.eventsKeep,
+                time: time
+            ),
+        ]
+        // The group's own debugging prints every service with all it holds.
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .notice)
+        var group = ServiceGroupConfiguration(
+            services: services,
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: quiet
+        )
+        group.maximumGracefulShutdownDuration = shutdownBudget
+        logger.notice(
+            "controller starts",
+            metadata: [LogKey.path: "\(configuration.stateDirectory)"]
+        )
+        try await ServiceGroup(configuration: group).run()
+        await core.link.close()
+        logger.notice("controller ends")
+    }
+
+    private static func makeServers(
+        _ core: Core,
+        _ areas: Areas,
+        _ configuration: ControllerConfiguration,
+        _ sockets: [ListeningSocket],
+        _ logger: Logger
+    ) throws -> (api: HTTPServer, boot: HTTPServer) {
         let surface = Surface(
             authenticator: core.identity,
             audit: core.identity,
             logger: logger,
-            time: time,
-            random: random
+            time: core.time,
+            random: core.random
         )
         for area in areas.routes { area.addRoutes(to: surface) }
-        let bootSurface = Surface(authenticator: nil, logger: logger, time: time, random: random)
+        let bootSurface = Surface(
+            authenticator: nil,
+            logger: logger,
+            time: core.time,
+            random: core.random
+        )
         areas.bootRoutes.addRoutes(to: bootSurface)
 
         var endpoints = sockets.filter { $0.name == "api" }.map {
@@ -67,7 +108,7 @@ enum Controller {
             ),
             router: surface.makeRouter(),
             logger: logger,
-            time: time
+            time: core.time
         )
         let boot = HTTPServer(
             endpoints: [
@@ -76,32 +117,9 @@ enum Controller {
             tls: nil,
             router: bootSurface.makeRouter(),
             logger: logger,
-            time: time
+            time: core.time
         )
-
-        var services: [any Service] = [areas.gateway, areas.reconciler, areas.deployments]
-        services += [
-            boot, api,
-            Housekeeping(
-                database: core.database,
-                identity: core.identity,
-                keep: configuration.eventsKeep,
-                time: time
-            ),
-        ]
-        var group = ServiceGroupConfiguration(
-            services: services,
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: logger
-        )
-        group.maximumGracefulShutdownDuration = shutdownBudget
-        logger.notice(
-            "controller starts",
-            metadata: [LogKey.path: "\(configuration.stateDirectory)"]
-        )
-        try await ServiceGroup(configuration: group).run()
-        await core.link.close()
-        logger.notice("controller ends")
+        return (api, boot)
     }
 
     private static func makeLogger(_ configuration: ControllerConfiguration) -> Logger {
@@ -209,159 +227,5 @@ struct Core {
             ),
             time: time
         )
-    }
-}
-
-/// The service areas, connected.
-struct Areas {
-    let routes: [any RouteArea]
-    let bootRoutes: BootRoutes
-    let gateway: AgentGateway
-    let reconciler: NodeReconciler
-    let deployments: DeploymentReconciler
-
-    init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) throws {
-        let (time, random) = (SystemTime(), SystemRandom())
-        let registry = AgentRegistry(
-            database: core.database,
-            link: core.link,
-            time: time,
-            random: random
-        )
-        let dispatcher = AgentDispatcher(
-            link: core.link,
-            registry: registry,
-            metricSeconds: UInt32(configuration.agents.metricInterval.components.seconds),
-            time: time,
-            logger: logger
-        )
-        var drivers = [NodeDriver.ipmi(IPMIPower(settings: IPMIPower.Settings(), time: time))]
-        if configuration.fakeHardware { drivers.append(.fake()) }
-        let nodes = NodesService(
-            database: core.database,
-            sealer: core.sealer,
-            images: core.images,
-            drivers: drivers,
-            queue: NodeQueue(),
-            settings: Self.settings(core, configuration),
-            time: time,
-            random: random,
-            logger: logger
-        )
-        reconciler = NodeReconciler(service: nodes, agents: dispatcher, keys: registry)
-        let sealer = RunSealer(sealer: core.sealer)
-        deployments = DeploymentReconciler(
-            database: core.database,
-            agents: dispatcher,
-            sealer: sealer,
-            time: time,
-            logger: logger
-        )
-        let runs = DeploymentsService(
-            database: core.database,
-            nodes: ActiveNodes(nodes: nodes),
-            sealer: sealer,
-            reconciler: deployments,
-            time: time,
-            random: random
-        )
-        let overviews = Overviews(nodes: nodes)
-        let telemetry = TelemetryService(
-            nodes: overviews,
-            stream: core.link,
-            bus: LinkTraffic(link: core.link),
-            time: time,
-            logger: logger
-        )
-        let policy = NodeBootPolicy(service: nodes, keys: registry)
-        let leases = LeaseTable(path: configuration.stateDirectory + "/dhcp/leases", time: time)
-        gateway = AgentGateway(
-            link: core.link,
-            registry: registry,
-            dispatcher: dispatcher,
-            policy: EnrolmentPolicy(
-                trustFirstBoot: configuration.agents.trustsFirstBoot,
-                certificateAuthority: core.authority
-            ),
-            leases: leases,
-            unknown: policy,
-            reports: [reconciler, deployments],
-            sinks: [telemetry],
-            feed: core.feed,
-            time: time,
-            logger: logger
-        )
-        guard let address = IPv4Address(configuration.boot.address) else {
-            throw Fault(
-                .invalid,
-                "cannot use “\(configuration.boot.address)” for boot.address: it is no IPv4 address"
-            )
-        }
-        bootRoutes = BootRoutes(
-            policy: policy,
-            leases: leases,
-            script: BootScript(address: address, port: configuration.boot.port),
-            directory: configuration.stateDirectory + "/http",
-            logger: logger
-        )
-        let url = configuration.api.publicURL
-        let stylesheet = configuration.stylesheet.flatMap(readText) ?? ""
-        routes = [
-            BareMetalDiscovery(
-                publicURL: url,
-                minimum: Microversion.minimum.text,
-                maximum: Microversion.maximum.text
-            ),
-            IdentityAPI(service: core.identity, catalog: Catalog(publicURL: url), publicURL: url),
-            ImagesAPI(service: core.images, publicURL: url), AgentImagesAPI(service: core.images),
-            NodesAPI(service: nodes, publicURL: url), PortsAPI(service: nodes, publicURL: url),
-            DriversAPI(service: nodes, publicURL: url),
-            DeploymentsAPI(service: runs),
-            EventsAPI(database: core.database, feed: core.feed, time: time),
-            TelemetryAPI(service: telemetry),
-            AccessAPI(registry: registry, identity: core.identity, publicKey: core.publicKey.z85),
-            DashboardAPI(
-                pages: try DashboardPages(),
-                sessions: DashboardSessions(time: time, random: random),
-                signIn: PasswordSignIn(identity: core.identity),
-                source: DashboardSource(
-                    nodes: overviews,
-                    telemetry: telemetry,
-                    deployments: runs,
-                    database: core.database,
-                    time: time
-                ),
-                bootstrap: Array(stylesheet.utf8),
-                time: time
-            ),
-        ]
-    }
-
-    private static func settings(
-        _ core: Core,
-        _ configuration: ControllerConfiguration
-    ) -> BaremetalSettings {
-        var name = [CChar](repeating: 0, count: 256)
-        gethostname(&name, name.count - 1)
-        let agents = configuration.agents
-        var settings = BaremetalSettings(
-            imageURL: "https://\(configuration.boot.address):\(configuration.api.port)",
-            controller: BootFragment.Controller(
-                address: configuration.boot.address,
-                enrolmentPort: agents.enrolmentPort,
-                controlPort: agents.controlPort,
-                telemetryPort: agents.telemetryPort,
-                curveKey: core.publicKey.z85
-            ),
-            hostName: String(
-                decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) },
-                as: UTF8.self
-            )
-        )
-        settings.automatedClean = configuration.automatedClean
-        settings.isDiscoveryOpen = configuration.boot.discovery
-        settings.trustsFirstBoot = agents.trustsFirstBoot
-        settings.powerPoll = configuration.powerPoll
-        return settings
     }
 }

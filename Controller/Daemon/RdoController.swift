@@ -1,13 +1,12 @@
-import ArgumentParser
+package import ArgumentParser
 import Basics
 import FoundationEssentials
 import Glibc
 import HostTools
 
 /// `rdo-controller`: the undercloud in one process.
-@main
-struct RdoController: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
+package struct RdoController: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
         commandName: "rdo-controller",
         abstract:
             "The undercloud in one process: bare metal, images, identity, deployments, telemetry.",
@@ -32,7 +31,9 @@ struct RdoController: AsyncParsableCommand {
     @Flag(name: .long, help: "With --prepare: take a new admin password from standard input.")
     var adminPasswordFromInput = false
 
-    func run() async throws {
+    package init() {}
+
+    package func run() async throws {
         if printSampleConfiguration {
             Console.write(SampleConfiguration.text)
             return

@@ -11,6 +11,7 @@ package import Protocol
 ///    └──cancelled──▶ cancelled ──resumed──▶ running
 /// ```
 package struct Deployment: Sendable, Equatable {
+    /// Where the run stands.
     package enum State: String, Sendable, Codable, CaseIterable {
         case running
         case complete

@@ -3,6 +3,7 @@ import Protocol
 
 /// Body of `POST /v1/deployments`.
 package struct DeploymentRequest: Sendable, Codable {
+    /// A node that takes part, with its role and Hiera data.
     package struct Member: Sendable, Codable {
         /// UUID or name of an active node.
         package var node: String
@@ -10,6 +11,7 @@ package struct DeploymentRequest: Sendable, Codable {
         package var hieradata: [String: String]?
     }
 
+    /// One step: a manifest and what must be true after it.
     package struct Step: Sendable, Codable {
         package var number: UInt32
         package var name: String?
@@ -25,12 +27,15 @@ package struct DeploymentRequest: Sendable, Codable {
         }
     }
 
+    /// Something that must be true after a step; exactly one kind is given.
     package struct Validation: Sendable, Codable {
+        /// A port that must take connections.
         package struct TCPPort: Sendable, Codable {
             package var host: String?
             package var port: UInt16
         }
 
+        /// An address that must answer with a status.
         package struct HTTPStatus: Sendable, Codable {
             package var url: String
             package var status: UInt16?
@@ -169,6 +174,7 @@ extension DeploymentRequest.Validation {
 ///
 /// Contents of Hiera data are never shown, only the files' names.
 package struct DeploymentDocument: Sendable, Codable {
+    /// What is shown of a node.
     package struct NodeDocument: Sendable, Codable {
         package var node: String
         package var name: String
@@ -190,6 +196,7 @@ package struct DeploymentDocument: Sendable, Codable {
         }
     }
 
+    /// What is shown of a step.
     package struct StepDocument: Sendable, Codable {
         package var number: UInt32
         package var name: String

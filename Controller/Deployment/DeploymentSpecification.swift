@@ -36,6 +36,7 @@ package struct DeploymentSpecification: Sendable, Codable, Equatable {
 
     /// One thing that must be true on every node of a step.
     package struct Validation: Sendable, Codable, Equatable {
+        /// What is looked at.
         package enum Check: Sendable, Codable, Equatable {
             /// Name of an executable that the image ships in `/usr/lib/rdo/validations`.
             case executable(String)

@@ -37,6 +37,13 @@ import Testing
         #expect(!task.isDone)
     }
 
+    @Test func `an error that is a whole sentence is not wrapped in another`() {
+        var task = NodeTask(node("enroll"), steps: [.manage])
+        #expect(task.advance(node("enroll")) == .ask("manage"))
+        let error = "cannot manage node c0: its BMC does not answer"
+        #expect(task.advance(node("enroll", error: error)) == .failed(error))
+    }
+
     @Test func `a node that is further on skips what is done`() {
         var managed = NodeTask(node("manageable"), steps: [.manage, .inspect])
         #expect(managed.advance(node("manageable")) == .ask("inspect"))

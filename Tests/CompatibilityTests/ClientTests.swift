@@ -104,11 +104,11 @@ import Testing
             #expect(kept.maintenance)
             try await client.require("baremetal", "node", "maintenance", "unset", "c0")
             struct Row: Decodable {
-                var UUID: String
-                var Name: String?
+                var uuid: String
+                var name: String?
             }
             let rows = try await client.json([Row].self, "baremetal", "node", "list")
-            #expect(rows.map(\.Name) == ["c0"])
+            #expect(rows.map(\.name) == ["c0"])
             try await client.require("baremetal", "node", "delete", "c0")
             #expect(try await client.json([Row].self, "baremetal", "node", "list").isEmpty)
         }

@@ -1,5 +1,10 @@
 /// What the compiler allows and this code base does not.
 enum SafetyRules {
+    private static let declarations = [
+        "struct", "class", "enum", "actor", "protocol", "func", "var", "let", "init", "import",
+        "typealias", "final", "static", "extension", "subscript",
+    ]
+
     static func violations(in file: SourceFile) -> [Violation] {
         let text = SwiftText(file.text)
         let commented = Set(text.comments.map(\.line))
@@ -7,13 +12,15 @@ enum SafetyRules {
         func add(_ line: Int, _ message: String) {
             found.append(Violation(path: file.path, line: line, message: message))
         }
-        for position in text.code.positions(of: "public") where file.name != "Package.swift" {
-            add(text.code.line(at: position), "“public” is not used: package or narrower")
+        for keyword in declarations where file.name != "Package.swift" {
+            for position in text.code.positions(of: "public " + keyword) {
+                add(text.code.line(at: position), "“public” is not used: package or narrower")
+            }
         }
         for word in ["try!", "try?"] {
             for position in text.code.positions(of: word) {
                 let line = text.code.line(at: position)
-                guard !commented.contains(line), !commented.contains(line - 1), !file.isTest else {
+                guard commented.isDisjoint(with: line - 3...line), !file.isTest else {
                     continue
                 }
                 add(line, "“\(word)” needs a comment that says why no error is lost")
@@ -56,18 +63,25 @@ enum SafetyRules {
         }
     }
 
-    private static let shells: Set<String> = [
-        "sh", "bash", "dash", "/bin/sh", "/bin/bash", "/bin/dash",
-    ]
+    private static let shells: Set<String> = ["sh", "bash", "dash"]
 
     /// Programs are started by argument vectors; no text is ever interpreted by a shell.
+    ///
+    /// A shell is started by its path, or by its name with `-c` soon after it. A bare name may also be an
+    /// entry in a list of busybox's applets.
     static func shells(in file: SourceFile) -> [Violation] {
         guard !file.isTest else { return [] }
         let text = SwiftText(file.text)
-        let words = text.literals.filter { shells.contains($0.text) }.map(\.line)
-        let calls = ["system(", "popen("].flatMap { text.code.positions(of: $0) }
+        let literals = text.literals.map(\.text)
+        var lines = text.literals.indices.filter { index in
+            let name = literals[index].split(separator: "/").last.map(String.init) ?? ""
+            guard shells.contains(name) else { return false }
+            return literals[index].hasPrefix("/")
+                || literals[index...].dropFirst().prefix(2).contains("-c")
+        }.map { text.literals[$0].line }
+        lines += ["system(", "popen("].flatMap { text.code.positions(of: $0) }
             .map { text.code.line(at: $0) }
-        return (words + calls).map {
+        return lines.map {
             Violation(
                 path: file.path,
                 line: $0,

@@ -100,6 +100,7 @@ package struct LabPlaces: Sendable {
     package var passwordFile: String { "\(root)/password" }
     package var nodeFile: String { "\(root)/instackenv.json" }
 
+    /// The places of one machine.
     package func machine(_ name: String) -> MachinePlaces {
         MachinePlaces(directory: "\(root)/\(name)")
     }

@@ -1,0 +1,213 @@
+import Agents
+import Baremetal
+import Basics
+import Boot
+import Dashboard
+import Deployment
+import Glibc
+import HTTP
+import HostTools
+import Identity
+import Images
+import Logging
+import Power
+import Protocol
+import Telemetry
+import Transport
+
+/// The service areas, connected.
+struct Areas {
+    let routes: [any RouteArea]
+    let bootRoutes: BootRoutes
+    let gateway: AgentGateway
+    let reconciler: NodeReconciler
+    let deployments: DeploymentReconciler
+
+    init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) throws {
+        let (time, random) = (SystemTime(), SystemRandom())
+        let metal = BareMetal(core, configuration, logger: logger)
+        let overviews = Overviews(nodes: metal.nodes)
+        let telemetry = TelemetryService(
+            nodes: overviews,
+            stream: core.link,
+            bus: LinkTraffic(link: core.link),
+            time: time,
+            logger: logger
+        )
+        let sealer = RunSealer(sealer: core.sealer)
+        let deployments = DeploymentReconciler(
+            database: core.database,
+            agents: metal.dispatcher,
+            sealer: sealer,
+            time: time,
+            logger: logger
+        )
+        let runs = DeploymentsService(
+            database: core.database,
+            nodes: ActiveNodes(nodes: metal.nodes),
+            sealer: sealer,
+            reconciler: deployments,
+            time: time,
+            random: random
+        )
+        let policy = NodeBootPolicy(service: metal.nodes, keys: metal.registry)
+        let leases = LeaseTable(path: configuration.stateDirectory + "/dhcp/leases", time: time)
+        gateway = AgentGateway(
+            link: core.link,
+            registry: metal.registry,
+            dispatcher: metal.dispatcher,
+            policy: EnrolmentPolicy(
+                trustFirstBoot: configuration.agents.trustsFirstBoot,
+                certificateAuthority: core.authority
+            ),
+            leases: leases,
+            unknown: policy,
+            reports: [metal.reconciler, deployments],
+            sinks: [telemetry],
+            feed: core.feed,
+            time: time,
+            logger: logger
+        )
+        bootRoutes = BootRoutes(
+            policy: policy,
+            leases: leases,
+            script: try Self.script(configuration),
+            directory: configuration.stateDirectory + "/http",
+            logger: logger
+        )
+        reconciler = metal.reconciler
+        self.deployments = deployments
+        let dashboard = try Self.dashboard(
+            core,
+            configuration,
+            DashboardSource(
+                nodes: overviews,
+                telemetry: telemetry,
+                deployments: runs,
+                database: core.database,
+                time: time
+            )
+        )
+        routes =
+            Self.openStack(core, metal, configuration.api.publicURL) + [
+                AgentImagesAPI(service: core.images), DeploymentsAPI(service: runs),
+                EventsAPI(database: core.database, feed: core.feed, time: time),
+                TelemetryAPI(service: telemetry),
+                AccessAPI(
+                    registry: metal.registry,
+                    identity: core.identity,
+                    publicKey: core.publicKey.z85
+                ), dashboard,
+            ]
+    }
+
+    private static func openStack(_ core: Core, _ metal: BareMetal, _ url: String)
+        -> [any RouteArea]
+    {
+        [
+            BareMetalDiscovery(
+                publicURL: url,
+                minimum: Microversion.minimum.text,
+                maximum: Microversion.maximum.text
+            ),
+            IdentityAPI(service: core.identity, catalog: Catalog(publicURL: url), publicURL: url),
+            ImagesAPI(service: core.images, publicURL: url),
+            NodesAPI(service: metal.nodes, publicURL: url),
+            PortsAPI(service: metal.nodes, publicURL: url),
+            DriversAPI(service: metal.nodes, publicURL: url),
+        ]
+    }
+
+    private static func script(_ configuration: ControllerConfiguration) throws -> BootScript {
+        guard let address = IPv4Address(configuration.boot.address) else {
+            throw Fault(
+                .invalid,
+                "cannot use “\(configuration.boot.address)” for boot.address: it is no IPv4 address"
+            )
+        }
+        return BootScript(address: address, port: configuration.boot.port)
+    }
+
+    private static func dashboard(
+        _ core: Core,
+        _ configuration: ControllerConfiguration,
+        _ source: DashboardSource
+    ) throws -> DashboardAPI {
+        let stylesheet = configuration.stylesheet.flatMap(readText) ?? ""
+        return DashboardAPI(
+            pages: try DashboardPages(),
+            sessions: DashboardSessions(time: SystemTime(), random: SystemRandom()),
+            signIn: PasswordSignIn(identity: core.identity),
+            source: source,
+            bootstrap: Array(stylesheet.utf8),
+            time: SystemTime()
+        )
+    }
+}
+
+/// Nodes, their agents and what works on them.
+struct BareMetal {
+    let registry: AgentRegistry
+    let dispatcher: AgentDispatcher
+    let nodes: NodesService
+    let reconciler: NodeReconciler
+
+    init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) {
+        let (time, random) = (SystemTime(), SystemRandom())
+        registry = AgentRegistry(
+            database: core.database,
+            link: core.link,
+            time: time,
+            random: random
+        )
+        dispatcher = AgentDispatcher(
+            link: core.link,
+            registry: registry,
+            metricSeconds: UInt32(configuration.agents.metricInterval.components.seconds),
+            time: time,
+            logger: logger
+        )
+        var drivers = [NodeDriver.ipmi(IPMIPower(settings: IPMIPower.Settings(), time: time))]
+        if configuration.fakeHardware { drivers.append(.fake()) }
+        nodes = NodesService(
+            database: core.database,
+            sealer: core.sealer,
+            images: core.images,
+            drivers: drivers,
+            queue: NodeQueue(),
+            settings: Self.settings(core, configuration),
+            time: time,
+            random: random,
+            logger: logger
+        )
+        reconciler = NodeReconciler(service: nodes, agents: dispatcher, keys: registry)
+    }
+
+    private static func settings(
+        _ core: Core,
+        _ configuration: ControllerConfiguration
+    ) -> BaremetalSettings {
+        var name = [CChar](repeating: 0, count: 256)
+        gethostname(&name, name.count - 1)
+        let agents = configuration.agents
+        var settings = BaremetalSettings(
+            imageURL: "https://\(configuration.boot.address):\(configuration.api.port)",
+            controller: BootFragment.Controller(
+                address: configuration.boot.address,
+                enrolmentPort: agents.enrolmentPort,
+                controlPort: agents.controlPort,
+                telemetryPort: agents.telemetryPort,
+                curveKey: core.publicKey.z85
+            ),
+            hostName: String(
+                decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) },
+                as: UTF8.self
+            )
+        )
+        settings.automatedClean = configuration.automatedClean
+        settings.isDiscoveryOpen = configuration.boot.discovery
+        settings.trustsFirstBoot = agents.trustsFirstBoot
+        settings.powerPoll = configuration.powerPoll
+        return settings
+    }
+}
