@@ -9,10 +9,12 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-/// Executables carry the Swift runtime inside, so that they run where no toolchain is installed (the
-/// ramdisk, an overcloud image, an operator's machine), while tests in the same build link it
-/// dynamically: one build serves both. The named archives are those that `FoundationEssentials` and
-/// `Foundation` need and that only a compile with `-static-stdlib` would link by itself.
+/// Executables carry the Swift runtime inside, so that they run where no toolchain is installed
+/// (the ramdisk, an overcloud image, an operator's machine), while tests in the same build link it
+/// dynamically: one build serves both.
+///
+/// The named archives are those that `FoundationEssentials` and `Foundation` need and that only a
+/// compile with `-static-stdlib` would link by itself.
 let essentials = [
     "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-lswiftSynchronization",
     "-Xlinker", "--gc-sections",
@@ -54,7 +56,9 @@ let lifecycle = Target.Dependency.product(
     package: "swift-service-lifecycle"
 )
 let unixSignals = Target.Dependency.product(
-    name: "UnixSignals", package: "swift-service-lifecycle")
+    name: "UnixSignals",
+    package: "swift-service-lifecycle"
+)
 let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
@@ -120,10 +124,10 @@ func program(
 let package = Package(
     name: "rdo-manager",
     products: [
-        .executable(name: "rdo-controller", targets: ["ControllerDaemon"]),
+        .executable(name: "rdo-controller", targets: ["ControllerProgram"]),
         .executable(name: "rdo-agent", targets: ["AgentDaemon"]),
         .executable(name: "rdo-ramdisk", targets: ["RamdiskCommand"]),
-        .executable(name: "rdo", targets: ["CommandLine"]),
+        .executable(name: "rdo", targets: ["CommandLineProgram"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -247,25 +251,25 @@ let package = Package(
             ],
             resources: [.embedInCode("Pages")]
         ),
-        program(
+        library(
             "ControllerDaemon",
             "Controller/Daemon",
             [
                 "Protocol", "Basics", "Transport", "Store", "HTTP", "Power", "Boot", "Identity",
                 "Images", "Agents", "Baremetal", "Deployment", "Telemetry", "Dashboard",
                 "HostTools",
-                configuration, argumentParser, yams, lifecycle, unixSignals, logging, hummingbird, crypto,
-            ],
-            link: foundation
+                configuration, argumentParser, yams, lifecycle, unixSignals, logging, hummingbird,
+                crypto,
+            ]
         ),
-        program(
+        library(
             "CommandLine",
             "Controller/CommandLine",
             [
-                "Protocol", "Basics", "HostTools", "Lab", "RamdiskBuilder", "ImageBuilder", "Undercloud",
+                "Protocol", "Basics", "HostTools", "Lab", "RamdiskBuilder", "ImageBuilder",
+                "Undercloud",
                 argumentParser, asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL, yams, logging,
-            ],
-            link: foundation
+            ]
         ),
         library(
             "Undercloud",
@@ -275,6 +279,20 @@ let package = Package(
                 cryptoExtras, yams,
                 logging,
             ]
+        ),
+
+        // Thin programs: whoever depends on a program inherits its static runtime, which tests must not.
+        program(
+            "ControllerProgram",
+            "Controller/Program",
+            ["ControllerDaemon", argumentParser],
+            link: foundation
+        ),
+        program(
+            "CommandLineProgram",
+            "Controller/CommandLineProgram",
+            ["CommandLine", argumentParser],
+            link: foundation
         ),
 
         // Agent.
@@ -298,7 +316,8 @@ let package = Package(
             "AgentDaemon",
             "Agent/Daemon",
             [
-                "Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore", logging,
+                "Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore",
+                logging,
                 protobuf,
             ],
             // The toolchain exports every symbol, which keeps all of the runtime alive.
@@ -332,7 +351,10 @@ let package = Package(
         tests("TransportTests", ["Transport", "Protocol", "Basics", "CZeroMQ", protobuf]),
         tests("HostToolsTests", ["HostTools", "Basics"]),
         tests("StoreTests", ["Store", "Basics", "Protocol", grdb]),
-        tests("HTTPTests", ["HTTP", "HostTools", "Basics", hummingbird, hummingbirdTesting, logging]),
+        tests(
+            "HTTPTests",
+            ["HTTP", "HostTools", "Basics", hummingbird, hummingbirdTesting, logging]
+        ),
         tests("PowerTests", ["Power", "Basics", "HostTools"]),
         tests(
             "BootTests",
@@ -345,14 +367,18 @@ let package = Package(
         tests(
             "ImagesTests",
             [
-                "Images", "Identity", "Store", "HTTP", "HostTools", "Basics", "Protocol", "CZstd", "CZlib",
+                "Images", "Identity", "Store", "HTTP", "HostTools", "Basics", "Protocol", "CZstd",
+                "CZlib",
                 hummingbird, logging,
                 hummingbirdTesting,
             ]
         ),
         tests(
             "AgentsTests",
-            ["Agents", "Store", "Transport", "Basics", "Protocol", grdb, logging, lifecycle]
+            [
+                "Agents", "Store", "Transport", "Basics", "Protocol", grdb, logging, lifecycle,
+                protobuf,
+            ]
         ),
         tests(
             "BaremetalTests",
@@ -392,7 +418,8 @@ let package = Package(
         tests(
             "AgentCoreTests",
             [
-                "AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol", logging,
+                "AgentCore", "AgentSteps", "AgentSystem", "Transport", "Basics", "Protocol",
+                logging,
             ]
         ),
         tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics", "CZstd"]),
@@ -402,7 +429,7 @@ let package = Package(
         tests("CompatibilityTests", ["Harness", "HostTools", "Basics"]),
         tests(
             "IntegrationTests",
-            ["Harness", "HostTools", "Basics", "ControllerDaemon", "CommandLine", "RamdiskCommand"]
+            ["Harness", "HostTools", "Basics"]
         ),
         tests("TidyTests", ["Basics"]),
     ],

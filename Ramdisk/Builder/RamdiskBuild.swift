@@ -91,10 +91,7 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
 
         try makeDirectories(recipe.output)
         try HostFile.write(image, to: "\(recipe.output)/kernel")
-        var initrd = baseFrame + moduleFrame
-        // A UEFI start puts the boot fragment right behind it, and the kernel takes an archive only at a
-        // multiple of four; it skips zero bytes between archives.
-        initrd += [UInt8](repeating: 0, count: (4 - initrd.count % 4) % 4)
+        let initrd = Self.joined([baseFrame, moduleFrame])
         try HostFile.write(initrd, to: "\(recipe.output)/initrd")
         return RamdiskReport(
             kernelVersion: kernel.version,
@@ -105,6 +102,16 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
             moduleBytes: moduleFrame.count,
             closure: closure
         )
+    }
+
+    /// The frames as one file that another archive may follow.
+    ///
+    /// The kernel takes an uncompressed archive, as the boot fragment is one, only at a multiple of four
+    /// bytes, and skips zeros before it. iPXE pads what it puts together for BIOS machines; the kernel's
+    /// EFI stub does not.
+    static func joined(_ frames: [[UInt8]]) -> [UInt8] {
+        let bytes = Array(frames.joined())
+        return bytes + [UInt8](repeating: 0, count: (512 - bytes.count % 512) % 512)
     }
 
     private func makeBase() async throws -> CpioArchive {

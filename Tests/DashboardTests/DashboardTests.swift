@@ -24,8 +24,12 @@ private func principal() -> Principal {
 private func view(_ state: String, error: String? = nil) -> DashboardView {
     let id = NodeID(random: Array(repeating: 1, count: 16))
     let progress = NodeProgress(
-        phase: "write", doneBytes: 512 << 20, totalBytes: 1 << 30, bytesPerSecond: 3 << 20,
-        text: "")
+        phase: "write",
+        doneBytes: 512 << 20,
+        totalBytes: 1 << 30,
+        bytesPerSecond: 3_145_728,
+        text: ""
+    )
     let node = NodeOverview(
         id: id,
         name: "c0<script>",
@@ -36,7 +40,7 @@ private func view(_ state: String, error: String? = nil) -> DashboardView {
         waitingFor: "the image to be written",
         until: start + .seconds(3600),
         lastError: error,
-        progress: NodeProgress(progress)
+        progress: progress
     )
     return DashboardView(
         now: start,

@@ -1,7 +1,7 @@
 import Protocol
 import Testing
 
-import Deployment
+@testable import Deployment
 
 /// A specification of two steps on the given nodes, with one validation each.
 func specification(

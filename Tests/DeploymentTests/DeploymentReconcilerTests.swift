@@ -1,6 +1,6 @@
 import Agents
 import Basics
-import Deployment
+@testable import Deployment
 import FoundationEssentials
 import Logging
 import Protocol

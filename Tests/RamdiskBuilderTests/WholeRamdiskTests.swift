@@ -1,7 +1,7 @@
 import Basics
 import Glibc
 import HostTools
-import RamdiskBuilder
+@testable import RamdiskBuilder
 import Testing
 
 /// Needs the distribution's kernel package, which apt downloads once (27 MB).
@@ -33,6 +33,16 @@ import Testing
         }
         #expect(initrds[0] == initrds[1])
         #expect(initrds[0].count % 4 == 0, "a UEFI start appends the boot fragment")
+    }
+
+    @Test(arguments: [0, 1, 3, 511, 512, 513])
+    func `ends where another archive may follow`(length: Int) {
+        let frame = [UInt8](repeating: 7, count: length)
+        let joined = RamdiskBuild<SystemTime>.joined([[1], frame])
+        #expect(joined.count % 512 == 0)
+        #expect(joined.starts(with: [1] + frame))
+        #expect(joined.dropFirst(length + 1).allSatisfy { $0 == 0 })
+        #expect(joined.count < length + 1 + 512)
     }
 
     @Test func `names the agent that is missing`() async throws {

@@ -1,7 +1,7 @@
 import Basics
 import Logging
 import Protocol
-import Telemetry
+@testable import Telemetry
 import Testing
 import Transport
 

@@ -1,7 +1,7 @@
 import Basics
 import Protocol
 import Synchronization
-import Telemetry
+@testable import Telemetry
 import Testing
 
 /// A clock that stands still until it is moved.

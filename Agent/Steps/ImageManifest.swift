@@ -1,0 +1,91 @@
+import AgentSystem
+import FoundationEssentials
+
+/// What an image is made of: where its chunks belong and what they must digest to.
+///
+/// What no chunk covers reads as zero.
+struct ImageManifest: Sendable, Equatable {
+    /// A manifest longer than this is refused; it is enough for 250 GiB without a single hole.
+    static let bytesMax = 8 << 20
+    static let chunkBytesRange = (64 << 10)...(16 << 20)
+
+    /// A run of bytes that is fetched, checked and written as one.
+    struct Extent: Sendable, Equatable {
+        let offset: Int64
+        let bytes: Int
+        let digest: SHA256Digest
+
+        var range: Range<Int64> { offset..<(offset + Int64(bytes)) }
+    }
+
+    /// Why a manifest is not taken, as a clause.
+    struct Malformed: Error, Equatable {
+        let reason: String
+    }
+
+    let imageBytes: Int64
+    let chunkBytes: Int
+    /// In order of their offsets; they do not overlap.
+    let extents: [Extent]
+
+    /// All bytes that are not holes.
+    var contentBytes: Int64 { extents.reduce(0) { $0 + Int64($1.bytes) } }
+
+    private struct Wire: Decodable {
+        struct Extent: Decodable {
+            let offset: Int64
+            let bytes: Int
+            let sha256: String
+        }
+
+        let version: Int
+        let image_bytes: Int64
+        let chunk_bytes: Int
+        let extents: [Extent]
+    }
+
+    /// Reads the canonical JSON, whose digest was checked before.
+    init(json: [UInt8]) throws(Malformed) {
+        guard json.count <= Self.bytesMax else { throw Malformed(reason: "it is too long") }
+        let wire: Wire
+        do {
+            wire = try JSONDecoder().decode(Wire.self, from: Data(json))
+        } catch {
+            throw Malformed(reason: "it is no manifest")
+        }
+        guard wire.version == 1 else {
+            throw Malformed(reason: "its version \(wire.version) is not known")
+        }
+        guard wire.image_bytes > 0, wire.image_bytes % 512 == 0, wire.image_bytes <= 1 << 50,
+            Self.chunkBytesRange.contains(wire.chunk_bytes),
+            wire.chunk_bytes & (wire.chunk_bytes - 1) == 0
+        else { throw Malformed(reason: "its sizes make no sense") }
+        imageBytes = wire.image_bytes
+        chunkBytes = wire.chunk_bytes
+        var extents: [Extent] = []
+        extents.reserveCapacity(wire.extents.count)
+        var end: Int64 = 0
+        for extent in wire.extents {
+            guard extent.offset >= end, extent.offset % Int64(chunkBytes) == 0,
+                extent.offset < imageBytes,
+                Int64(extent.bytes) == min(Int64(chunkBytes), imageBytes - extent.offset),
+                let digest = SHA256Digest(hex: extent.sha256)
+            else { throw Malformed(reason: "its chunk at offset \(extent.offset) makes no sense") }
+            extents.append(Extent(offset: extent.offset, bytes: extent.bytes, digest: digest))
+            end = extent.offset + Int64(extent.bytes)
+        }
+        self.extents = extents
+    }
+
+    /// The ranges of the image that no chunk covers.
+    var holes: [Range<Int64>] {
+        var holes: [Range<Int64>] = []
+        var end: Int64 = 0
+        for extent in extents {
+            if extent.offset > end { holes.append(end..<extent.offset) }
+            end = extent.range.upperBound
+        }
+        if end < imageBytes { holes.append(end..<imageBytes) }
+        return holes
+    }
+}

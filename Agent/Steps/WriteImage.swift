@@ -1,0 +1,109 @@
+package import AgentSystem
+package import Basics
+package import Protocol
+
+/// Writes an image to the disk that the root device hints name.
+package struct WriteImage: StepRunner {
+    /// What the step acts on.
+    package struct Seams: Sendable {
+        let devices: any BlockDevices
+        let disks: any DiskAccess
+        let sources: any ImageSources
+        let firmware: any FirmwareVariables
+        let time: any TimeSource
+        let random: any RandomSource
+        let executor: @Sendable (String) -> any SerialExecutor
+        let workers: Int
+
+        /// Takes what it works with.
+        ///
+        /// `executor`: makes the executor for one worker, by name; live an `OwnThread`, since they block.
+        /// `workers`: chunks on their way at the same time, 1 to 16. Each takes 10 MiB of memory.
+        package init(
+            devices: any BlockDevices,
+            disks: any DiskAccess,
+            sources: any ImageSources,
+            firmware: any FirmwareVariables,
+            time: any TimeSource,
+            random: any RandomSource,
+            executor: @escaping @Sendable (String) -> any SerialExecutor,
+            workers: Int
+        ) {
+            precondition((1...16).contains(workers), "the number of workers is out of range")
+            self.devices = devices
+            self.disks = disks
+            self.sources = sources
+            self.firmware = firmware
+            self.time = time
+            self.random = random
+            self.executor = executor
+            self.workers = workers
+        }
+    }
+
+    private let seams: Seams
+
+    package init(_ seams: Seams) { self.seams = seams }
+
+    package func run(
+        _ command: WireCommand,
+        in context: StepContext,
+        report: some StepReporter
+    ) async throws -> WireCommandResult.OneOf_Outcome {
+        let order = command.writeImage
+        let choice = try choose(order, report)
+        let disk = try open(choice.disk, order)
+        let writer = ImageWriter(
+            executor: seams.executor("write-image"),
+            order: order,
+            context: context,
+            seams: seams,
+            disk: disk,
+            report: report
+        )
+        do {
+            var written = try await writer.run()
+            written.device = choice.disk.path
+            written.serial = choice.disk.serial
+            written.choice = choice.explanations
+            return .written(written)
+        } catch let error as SystemFailure where error.code != 125 /* ECANCELED */ {
+            throw StepFailure(
+                "cannot write image \(order.image) to \(choice.disk.path): the disk does not work: "
+                    + "\(error); replace it or name another in the root device hints",
+                retryable: true
+            )
+        }
+    }
+
+    private func choose(
+        _ order: WireWriteImage,
+        _ report: some StepReporter
+    ) throws -> RootDeviceChoice {
+        report.progress(StepProgress(phase: "choose"))
+        do throws(NoRootDevice) {
+            let choice = try chooseRootDevice(seams.devices.list(), hints: order.hints)
+            report.log(choice.explanations)
+            return choice
+        } catch {
+            throw StepFailure(
+                "cannot choose a disk for image \(order.image): \(error.reason); change the node's "
+                    + "root device hints or its disks",
+                retryable: false,
+                lines: Array(error.explanations.prefix(64))
+            )
+        }
+    }
+
+    private func open(_ device: BlockDevice, _ order: WireWriteImage) throws -> any Disk {
+        do throws(SystemFailure) {
+            return try seams.disks.open(device.path, exclusive: true)
+        } catch {
+            throw StepFailure(
+                "cannot write image \(order.image) to \(device.path): \(error); something on this "
+                    + "machine may be using the disk",
+                retryable: true
+            )
+        }
+    }
+}

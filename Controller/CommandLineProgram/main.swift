@@ -1,0 +1,4 @@
+import ArgumentParser
+import CommandLine
+
+await Rdo.main()

@@ -1,0 +1,4 @@
+import ArgumentParser
+import ControllerDaemon
+
+await RdoController.main()

@@ -1,0 +1,434 @@
+import Basics
+import FoundationEssentials
+import HTTP
+import HTTPTypes
+import Hummingbird
+import HummingbirdTesting
+import Logging
+import NIOCore
+import Protocol
+import Testing
+
+@testable import Baremetal
+
+/// Knows people by their token: `<role>`, `<role>@<project>`.
+private struct Tokens: RequestAuthenticator {
+    func principal(token: Secret) async throws -> Principal {
+        let parts = token.reveal().split(separator: "@").map(String.init)
+        let scope: Principal.Scope =
+            parts.count == 2 ? .project(id: parts[1], name: parts[1]) : .system
+        guard let role = Role(rawValue: parts.first ?? "") else {
+            throw Fault(.unauthenticated, "cannot tell who asks")
+        }
+        return Principal(
+            userID: "u", userName: "kim", scope: scope, role: role, isAdminProject: false,
+            tokenID: "t")
+    }
+
+    func isReader(credential: Secret) async throws -> Bool { false }
+}
+
+private struct Answer {
+    let status: Int
+    let body: JSONValue
+    let headers: HTTPFields
+    /// The text of an error in Ironic's dialect.
+    var fault: String {
+        let text = body["error_message"]?.text ?? ""
+        // A body that is no error has no such text.
+        return (try? JSONValue(parsing: text.utf8))?["faultstring"]?.text ?? ""
+    }
+}
+
+private struct Client {
+    let http: any TestClientProtocol
+
+    func call(
+        _ method: HTTPRequest.Method, _ path: String, _ body: JSONValue? = nil,
+        as token: String? = "admin", version: String? = "1.95"
+    ) async throws -> Answer {
+        var headers: HTTPFields = [:]
+        if let token { headers[.authToken] = token }
+        if let version { headers[.ironicVersion] = version }
+        let bytes = body.map { ByteBuffer(string: $0.canonicalText) }
+        let response = try await http.execute(uri: path, method: method, headers: headers, body: bytes)
+        let text = String(buffer: response.body)
+        return Answer(
+            status: response.status.code,
+            body: text.isEmpty ? .null : try JSONValue(parsing: text.utf8), headers: response.headers)
+    }
+}
+
+extension Bench {
+    fileprivate func withClient(
+        _ body: @escaping @Sendable (Client) async throws -> Void
+    ) async throws {
+        let surface = Surface(
+            authenticator: Tokens(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            time: world.time, random: SeededRandom(seed: 3))
+        let root = "https://192.0.2.1:6385"
+        let areas: [any RouteArea] = [
+            NodesAPI(service: service, publicURL: root), PortsAPI(service: service, publicURL: root),
+            DriversAPI(service: service, publicURL: root),
+        ]
+        for area in areas { area.addRoutes(to: surface) }
+        try await Application(router: surface.makeRouter()).test(.router) {
+            try await body(Client(http: $0))
+        }
+    }
+}
+
+private let registration: JSONValue = [
+    "name": "c0", "driver": "ipmi",
+    "driver_info": [
+        "ipmi_address": "192.0.2.201", "ipmi_username": "bmc1", "ipmi_password": "hunter2",
+    ],
+    "properties": ["memory_mb": 2048], "extra": ["rack": "r1"],
+]
+
+@Suite struct APITests {
+    @Test func `a node is registered, shown, listed, changed and forgotten`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            let made = try await client.call(.post, "/v1/nodes", registration)
+            #expect(made.status == 201)
+            let id = try #require(made.body["uuid"]?.text)
+            #expect(made.headers[.location] == "https://192.0.2.1:6385/v1/nodes/\(id)")
+            #expect(made.body["provision_state"] == "enroll")
+            #expect(made.body["driver_info"]?["ipmi_password"] == "******")
+            #expect(made.body["power_interface"] == "ipmitool")
+            let shown = try await client.call(.get, "/v1/nodes/c0")
+            #expect(shown.body == made.body)
+            let list = try await client.call(.get, "/v1/nodes")
+            #expect(list.body["nodes"]?.elements?.count == 1)
+            #expect(
+                list.body["nodes"]?.elements?.first?.members?.keys.sorted()
+                    == NodeDocument.summary.sorted())
+            let patch: JSONValue = [
+                ["op": "add", "path": "/properties/cpus", "value": 4],
+                ["op": "replace", "path": "/name", "value": "c0-new"],
+                ["op": "remove", "path": "/extra/rack"],
+            ]
+            let changed = try await client.call(.patch, "/v1/nodes/\(id)", patch)
+            #expect(changed.status == 200)
+            #expect(changed.body["properties"] == ["memory_mb": 2048, "cpus": 4])
+            #expect(changed.body["name"] == "c0-new")
+            #expect(changed.body["extra"] == [:])
+            #expect(try await client.call(.delete, "/v1/nodes/c0-new").status == 204)
+            #expect(try await client.call(.get, "/v1/nodes/\(id)").status == 404)
+        }
+    }
+
+    @Test func `changing another field keeps the masked password`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            _ = try await client.call(.post, "/v1/nodes", registration)
+            let patch: JSONValue = [
+                ["op": "add", "path": "/driver_info/ipmi_port", "value": "6230"]
+            ]
+            #expect(try await client.call(.patch, "/v1/nodes/c0", patch).status == 200)
+        }
+        let bmc = try await bench.service.node("c0").driverInfo.bmc(label: "c0")
+        #expect(bmc.port == 6230)
+        #expect(bmc.password == Secret("hunter2"))
+    }
+
+    @Test func `no answer, log value or stored byte shows a BMC password`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            let answer = try await client.call(.post, "/v1/nodes", registration)
+            #expect(!answer.body.canonicalText.contains("hunter2"))
+        }
+        let node = try await bench.service.node("c0")
+        #expect(!"\(node)".contains("hunter2"))
+        let path = "/tmp/rdo-baremetal-test-\(bench.service.random.bytes(4).map(String.init).joined()).sqlite"
+        try await bench.database.backUp(to: path)
+        defer { try? FileManager.default.removeItem(atPath: path) }  // a left-over file harms nothing
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        #expect(bytes.range(of: Data("hunter2".utf8)) == nil)
+        #expect(bytes.range(of: Data("192.0.2.201".utf8)) != nil)
+    }
+
+    /// A wrong request, its code and what the error says.
+    @Test(arguments: [
+        ("POST", "/v1/nodes", ["name": "x"] as JSONValue, 400, "driver"),
+        ("POST", "/v1/nodes", ["driver": "redfish"], 400, "enabled drivers"),
+        ("POST", "/v1/nodes", ["driver": "ipmi", "colour": "red"], 400, "colour"),
+        ("POST", "/v1/nodes", ["driver": "ipmi", "name": "a b"], 400, "name"),
+        ("POST", "/v1/nodes", ["driver": "ipmi", "name": "c0"], 409, "taken"),
+        ("POST", "/v1/nodes", ["driver": "ipmi", "deploy_interface": "iscsi"], 400, "direct"),
+        ("GET", "/v1/nodes/nobody", .null, 404, "nobody"),
+        ("GET", "/v1/nodes?provision_state=dreaming", .null, 400, "dreaming"),
+        ("GET", "/v1/nodes?fields=uuid,colour", .null, 400, "colour"),
+        ("GET", "/v1/nodes?sort_key=driver_info", .null, 400, "driver_info"),
+        ("GET", "/v1/nodes?limit=many", .null, 400, "many"),
+        ("GET", "/v1/nodes/c0/inventory", .null, 404, "not inspected"),
+        ("PUT", "/v1/nodes/c0/states/provision", ["target": "active"], 400, "enroll"),
+        ("PUT", "/v1/nodes/c0/states/provision", ["target": "dance"], 400, "dance"),
+        ("PUT", "/v1/nodes/c0/states/provision", [:], 400, "target"),
+        ("PUT", "/v1/nodes/c0/states/power", ["target": "explode"], 400, "power on"),
+        (
+            "PUT", "/v1/nodes/c0/states/provision", ["target": "manage", "clean_steps": []], 400,
+            "clean_steps"
+        ),
+        ("PATCH", "/v1/nodes/c0", [["op": "add", "path": "/uuid", "value": "x"]], 400, "/uuid"),
+        ("PATCH", "/v1/nodes/c0", ["op": "add"], 400, "list"),
+        ("POST", "/v1/ports", ["address": "no", "node_uuid": "c0"], 400, "MAC"),
+        ("POST", "/v1/ports", ["address": "52:54:00:c0:00:01"], 400, "node_uuid"),
+        ("POST", "/v1/ports", ["address": "52:54:00:c0:00:01", "node_uuid": "x"], 404, "x"),
+    ])
+    func `a wrong request is told what is wrong`(
+        method: String, path: String, body: JSONValue, status: Int, words: String
+    ) async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            _ = try await client.call(.post, "/v1/nodes", registration)
+            let answer = try await client.call(
+                try #require(HTTPRequest.Method(method)), path, body == .null ? nil : body)
+            #expect(answer.status == status)
+            #expect(answer.fault.hasPrefix("cannot "), "\(answer.fault)")
+            #expect(answer.fault.contains(words), "\(answer.fault)")
+            #expect(answer.headers[.ironicVersionMaximum] == "1.95")
+        }
+    }
+
+    @Test func `versions are negotiated as Ironic's clients expect`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            _ = try await client.call(.post, "/v1/nodes", registration)
+            let tooNew = try await client.call(.get, "/v1/nodes", version: "1.109")
+            #expect(tooNew.status == 406)
+            #expect(tooNew.headers[.ironicVersionMinimum] == "1.1")
+            #expect(tooNew.headers[.ironicVersionMaximum] == "1.95")
+            let latest = try await client.call(.get, "/v1/nodes/c0", version: "latest")
+            #expect(latest.headers[.ironicVersion] == "1.95")
+            let old = try await client.call(.get, "/v1/nodes/c0", version: "1.30")
+            #expect(old.body["power_interface"] == nil)
+            #expect(old.body["resource_class"] != nil)
+            let none = try await client.call(.get, "/v1/nodes/c0", version: nil)
+            #expect(none.headers[.ironicVersion] == "1.1")
+            #expect(none.body["name"] == nil)
+            let newer = try await client.call(
+                .get, "/v1/nodes?fields=traits", version: "1.30")
+            #expect(newer.status == 406)
+        }
+    }
+
+    @Test func `each field appears in exactly the versions that have it`() {
+        for field in NodeDocument.fields where field.minor > 1 {
+            let before = NodeDocument.names(Microversion(minor: field.minor - 1))
+            let since = NodeDocument.names(Microversion(minor: field.minor))
+            #expect(!before.contains(field.name))
+            #expect(since.contains(field.name))
+        }
+    }
+
+    @Test func `pages follow each other without gap or repetition`() async throws {
+        let bench = try Bench()
+        for number in 1...25 {
+            _ = try await bench.service.create(id: nil, driver: "fake-hardware", by: nil) {
+                $0.name = "n\(number % 10)-\(number)"
+            }
+        }
+        try await bench.withClient { client in
+            for query in ["", "&sort_key=name", "&sort_key=name&sort_dir=desc", "&fields=uuid"] {
+                var path = "/v1/nodes?limit=7" + query
+                var seen: [String] = []
+                var pages = 0
+                while pages < 10 {
+                    let page = try await client.call(.get, path)
+                    seen += page.body["nodes"]?.elements?.compactMap { $0["uuid"]?.text } ?? []
+                    pages += 1
+                    guard let next = page.body["next"]?.text else { break }
+                    path = String(next.dropFirst("https://192.0.2.1:6385".count))
+                }
+                #expect(seen.count == 25, "\(query)")
+                #expect(Set(seen).count == 25, "\(query)")
+            }
+        }
+    }
+
+    @Test func `filters find what they name`() async throws {
+        let bench = try Bench()
+        let id = try await bench.register("c1", number: 1)
+        try await bench.ask(.manage, id)
+        try await bench.settle(id)
+        _ = try await bench.service.create(id: nil, driver: "fake-hardware", by: nil) { node in
+            node.name = "f1"
+            node.owner = "p1"
+        }
+        try await bench.service.setMaintenance(true, reason: "fans", of: "f1", by: nil)
+        try await bench.withClient { client in
+            for (query, names) in [
+                ("provision_state=manageable", ["c1"]), ("maintenance=true", ["f1"]),
+                ("maintenance=False", ["c1"]), ("driver=ipmi", ["c1"]), ("owner=p1", ["f1"]),
+                ("associated=true", []), ("resource_class=none'%20OR%201=1", []),
+            ] {
+                let list = try await client.call(.get, "/v1/nodes?" + query)
+                let found = list.body["nodes"]?.elements?.compactMap { $0["name"]?.text }
+                #expect(found == names, "\(query)")
+            }
+        }
+    }
+
+    @Test func `those without a role are refused and projects see their own nodes only`() async throws {
+        let bench = try Bench()
+        for (name, owner) in [("mine", "p1"), ("yours", "p2"), ("nobody", nil)] {
+            _ = try await bench.service.create(id: nil, driver: "fake-hardware", by: nil) { node in
+                node.name = name
+                node.owner = owner
+            }
+        }
+        try await bench.withClient { client in
+            #expect(try await client.call(.get, "/v1/nodes", as: nil).status == 401)
+            #expect(try await client.call(.post, "/v1/nodes", registration, as: "reader").status == 403)
+            #expect(try await client.call(.post, "/v1/nodes", registration, as: "member").status == 403)
+            let list = try await client.call(.get, "/v1/nodes", as: "reader@p1")
+            #expect(list.body["nodes"]?.elements?.compactMap { $0["name"]?.text } == ["mine"])
+            for (method, path) in [
+                (HTTPRequest.Method.get, "/v1/nodes/yours"), (.delete, "/v1/nodes/yours"),
+                (.get, "/v1/nodes/yours/ports"), (.get, "/v1/nodes/yours/inventory"),
+                (.put, "/v1/nodes/yours/maintenance"),
+            ] {
+                let answer = try await client.call(method, path, as: "manager@p1")
+                #expect(answer.status == 404 || answer.status == 403, "\(method) \(path)")
+            }
+            let own = try await client.call(.put, "/v1/nodes/mine/maintenance", as: "member@p1")
+            #expect(own.status == 202)
+            let look = try await client.call(.put, "/v1/nodes/mine/maintenance", as: "reader@p1")
+            #expect(look.status == 403)
+        }
+    }
+
+    @Test func `ports belong to nodes and a MAC to one port`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            let node = try await client.call(.post, "/v1/nodes", registration)
+            let body: JSONValue = [
+                "address": "52:54:00:C0:00:01", "node_uuid": node.body["uuid"] ?? .null,
+                "pxe_enabled": true,
+            ]
+            let made = try await client.call(.post, "/v1/ports", body)
+            #expect(made.status == 201)
+            #expect(made.body["address"] == "52:54:00:c0:00:01")
+            #expect(try await client.call(.post, "/v1/ports", body).status == 409)
+            let found = try await client.call(.get, "/v1/ports?address=52:54:00:c0:00:01")
+            #expect(found.body["ports"]?.elements?.count == 1)
+            let under = try await client.call(.get, "/v1/nodes/c0/ports/detail")
+            #expect(under.body["ports"]?.elements?.first == made.body)
+            let id = try #require(made.body["uuid"]?.text)
+            let patch: JSONValue = [["op": "replace", "path": "/pxe_enabled", "value": false]]
+            let changed = try await client.call(.patch, "/v1/ports/\(id)", patch)
+            #expect(changed.body["pxe_enabled"] == false)
+            #expect(try await client.call(.delete, "/v1/ports/\(id)").status == 204)
+            #expect(try await client.call(.get, "/v1/ports/\(id)").status == 404)
+        }
+    }
+
+    @Test func `a waiting node says why, since when, until when and what comes next`() async throws {
+        let bench = try Bench()
+        let id = try await bench.register()
+        bench.world.edit(id) { $0.bmc = .dead }
+        try await bench.ask(.manage, id)
+        _ = await bench.reconciler.reconcile(id)
+        try await bench.withClient { client in
+            let node = try await client.call(.get, "/v1/nodes/c0")
+            #expect(node.body["provision_state"] == "verifying")
+            #expect(node.body["target_provision_state"] == "manageable")
+            let waiting = try #require(node.body["driver_internal_info"]?["rdo_waiting"])
+            for name in ["reason", "since", "until", "next"] {
+                #expect(waiting[name]?.text?.isEmpty == false, "\(name)")
+            }
+            #expect(waiting["obstacle"]?["message"]?.text?.contains("does not answer") == true)
+            #expect(waiting["obstacle"]?["next_try"]?.text != nil)
+            let own = try await client.call(.get, "/v1/nodes/c0/waiting")
+            #expect(own.body["waiting"] == waiting)
+        }
+    }
+
+    @Test func `validate tells what would stop a deployment`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            _ = try await client.call(.post, "/v1/nodes", ["driver": "ipmi", "name": "bare"])
+            let answer = try await client.call(.get, "/v1/nodes/bare/validate")
+            #expect(answer.body["power"]?["result"] == false)
+            #expect(answer.body["power"]?["reason"]?.text?.contains("ipmi_address") == true)
+            #expect(answer.body["deploy"]?["reason"]?.text?.contains("image_source") == true)
+            #expect(answer.body["raid"]?["result"] == .null)
+        }
+    }
+
+    @Test(arguments: [
+        ("http://evil/image", "not a URL"), ("file:///dev/zero", "not a URL"),
+        ("huge", "its largest disk"), ("empty", "queued"), ("unknown", "cannot find image"),
+        ("", "image_source"),
+    ])
+    func `an image that cannot be installed is refused before anything happens`(
+        image: String, words: String
+    ) async throws {
+        let bench = try Bench()
+        let id = try await bench.register()
+        try await bench.makeAvailable(id)
+        try await bench.choose(image, for: id)
+        try await bench.withClient { client in
+            let answer = try await client.call(
+                .put, "/v1/nodes/c0/states/provision", ["target": "active"])
+            #expect([400, 404].contains(answer.status))
+            #expect(answer.fault.contains(words), "\(answer.fault)")
+        }
+        #expect(try await bench.state(id) == "available")
+    }
+
+    @Test func `power and maintenance are taken and shown`() async throws {
+        let bench = try Bench()
+        let id = try await bench.register()
+        try await bench.withClient { client in
+            let on: JSONValue = ["target": "power on"]
+            #expect(try await client.call(.put, "/v1/nodes/c0/states/power", on).status == 202)
+            let waiting = try await client.call(.get, "/v1/nodes/c0/states")
+            #expect(waiting.body["target_power_state"] == "power on")
+            try await bench.settle(id)
+            let states = try await client.call(.get, "/v1/nodes/c0/states")
+            #expect(states.body["power_state"] == "power on")
+            #expect(states.body["target_power_state"] == .null)
+            let lock = try await client.call(
+                .put, "/v1/nodes/c0/lockout", ["reason": "hands inside"])
+            #expect(lock.status == 202)
+            let refused = try await client.call(.put, "/v1/nodes/c0/states/power", on)
+            #expect(refused.status == 409)
+            #expect(refused.fault.contains("hands inside"))
+        }
+    }
+
+    @Test func `a machine without hardware goes all the way at once`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            _ = try await client.call(.post, "/v1/nodes", ["driver": "fake-hardware", "name": "f"])
+            let id = try await bench.service.node("f").id
+            for target in ["manage", "inspect", "provide", "active", "deleted"] {
+                let answer = try await client.call(
+                    .put, "/v1/nodes/f/states/provision", ["target": .string(target)])
+                #expect(answer.status == 202, "\(target)")
+                try await bench.settle(id)
+            }
+            let node = try await client.call(.get, "/v1/nodes/f")
+            #expect(node.body["provision_state"] == "available")
+            #expect(node.body["last_error"] == .null)
+        }
+    }
+
+    @Test func `drivers and the conductor are listed`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            let drivers = try await client.call(.get, "/v1/drivers")
+            #expect(
+                drivers.body["drivers"]?.elements?.compactMap { $0["name"]?.text }
+                    == ["fake-hardware", "ipmi"])
+            let driver = try await client.call(.get, "/v1/drivers/ipmi")
+            #expect(driver.body["default_deploy_interface"] == "direct")
+            #expect(try await client.call(.get, "/v1/drivers/none").status == 404)
+            let conductors = try await client.call(.get, "/v1/conductors")
+            #expect(conductors.body["conductors"]?.elements?.first?["hostname"] == "undercloud")
+        }
+    }
+}
