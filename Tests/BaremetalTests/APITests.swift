@@ -1,15 +1,28 @@
 import Basics
-import FoundationEssentials
+import Foundation
 import HTTP
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
 import Logging
 import NIOCore
+import Power
 import Protocol
+import Store
 import Testing
 
 @testable import Baremetal
+
+/// A clock of which no budget runs out.
+private struct PatientTime: TimeSource {
+    var now: Timestamp { Timestamp(seconds: 1_800_000_000) }
+    var elapsed: Duration { .zero }
+    func sleep(for span: Duration) async throws {
+        let (stream, _) = AsyncStream.makeStream(of: Void.self)
+        for await _ in stream {}
+        throw CancellationError()
+    }
+}
 
 /// Knows people by their token: `<role>`, `<role>@<project>`.
 private struct Tokens: RequestAuthenticator {
@@ -21,8 +34,13 @@ private struct Tokens: RequestAuthenticator {
             throw Fault(.unauthenticated, "cannot tell who asks")
         }
         return Principal(
-            userID: "u", userName: "kim", scope: scope, role: role, isAdminProject: false,
-            tokenID: "t")
+            userID: "u",
+            userName: "kim",
+            scope: scope,
+            role: role,
+            isAdminProject: false,
+            tokenID: "t"
+        )
     }
 
     func isReader(credential: Secret) async throws -> Bool { false }
@@ -44,18 +62,28 @@ private struct Client {
     let http: any TestClientProtocol
 
     func call(
-        _ method: HTTPRequest.Method, _ path: String, _ body: JSONValue? = nil,
-        as token: String? = "admin", version: String? = "1.95"
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        _ body: JSONValue? = nil,
+        as token: String? = "admin",
+        version: String? = "1.95"
     ) async throws -> Answer {
         var headers: HTTPFields = [:]
         if let token { headers[.authToken] = token }
         if let version { headers[.ironicVersion] = version }
         let bytes = body.map { ByteBuffer(string: $0.canonicalText) }
-        let response = try await http.execute(uri: path, method: method, headers: headers, body: bytes)
+        let response = try await http.execute(
+            uri: path,
+            method: method,
+            headers: headers,
+            body: bytes
+        )
         let text = String(buffer: response.body)
         return Answer(
             status: response.status.code,
-            body: text.isEmpty ? .null : try JSONValue(parsing: text.utf8), headers: response.headers)
+            body: text.isEmpty ? .null : try JSONValue(parsing: text.utf8),
+            headers: response.headers
+        )
     }
 }
 
@@ -64,11 +92,15 @@ extension Bench {
         _ body: @escaping @Sendable (Client) async throws -> Void
     ) async throws {
         let surface = Surface(
-            authenticator: Tokens(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            time: world.time, random: SeededRandom(seed: 3))
+            authenticator: Tokens(),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            time: PatientTime(),
+            random: SeededRandom(seed: 3)
+        )
         let root = "https://192.0.2.1:6385"
         let areas: [any RouteArea] = [
-            NodesAPI(service: service, publicURL: root), PortsAPI(service: service, publicURL: root),
+            NodesAPI(service: service, publicURL: root),
+            PortsAPI(service: service, publicURL: root),
             DriversAPI(service: service, publicURL: root),
         ]
         for area in areas { area.addRoutes(to: surface) }
@@ -84,6 +116,74 @@ private let registration: JSONValue = [
         "ipmi_address": "192.0.2.201", "ipmi_username": "bmc1", "ipmi_password": "hunter2",
     ],
     "properties": ["memory_mb": 2048], "extra": ["rack": "r1"],
+]
+
+/// A wrong request, its code and what the error says.
+private struct WrongRequest: Sendable, CustomTestStringConvertible {
+    let method: String
+    let path: String
+    let body: JSONValue
+    let status: Int
+    let words: String
+
+    init(_ method: String, _ path: String, _ body: JSONValue, _ status: Int, _ words: String) {
+        self.method = method
+        self.path = path
+        self.body = body
+        self.status = status
+        self.words = words
+    }
+
+    var testDescription: String { "\(method) \(path) \(body.canonicalText)" }
+}
+
+private let wrongRequests: [WrongRequest] = [
+    WrongRequest("POST", "/v1/nodes", ["name": "x"], 400, "driver"),
+    WrongRequest("POST", "/v1/nodes", ["driver": "redfish"], 400, "enabled drivers"),
+    WrongRequest("POST", "/v1/nodes", ["driver": "ipmi", "colour": "red"], 400, "colour"),
+    WrongRequest("POST", "/v1/nodes", ["driver": "ipmi", "name": "a b"], 400, "name"),
+    WrongRequest("POST", "/v1/nodes", ["driver": "ipmi", "name": "c0"], 409, "taken"),
+    WrongRequest(
+        "POST",
+        "/v1/nodes",
+        ["driver": "ipmi", "deploy_interface": "iscsi"],
+        400,
+        "direct"
+    ),
+    WrongRequest("GET", "/v1/nodes/nobody", .null, 404, "nobody"),
+    WrongRequest("GET", "/v1/nodes?provision_state=dreaming", .null, 400, "dreaming"),
+    WrongRequest("GET", "/v1/nodes?fields=uuid,colour", .null, 400, "colour"),
+    WrongRequest("GET", "/v1/nodes?sort_key=driver_info", .null, 400, "driver_info"),
+    WrongRequest("GET", "/v1/nodes?limit=many", .null, 400, "many"),
+    WrongRequest("GET", "/v1/nodes/c0/inventory", .null, 404, "not inspected"),
+    WrongRequest("PUT", "/v1/nodes/c0/states/provision", ["target": "active"], 400, "enroll"),
+    WrongRequest("PUT", "/v1/nodes/c0/states/provision", ["target": "dance"], 400, "dance"),
+    WrongRequest("PUT", "/v1/nodes/c0/states/provision", [:], 400, "target"),
+    WrongRequest("PUT", "/v1/nodes/c0/states/power", ["target": "explode"], 400, "power on"),
+    WrongRequest(
+        "PUT",
+        "/v1/nodes/c0/states/provision",
+        ["target": "manage", "clean_steps": []],
+        400,
+        "clean_steps"
+    ),
+    WrongRequest(
+        "PATCH",
+        "/v1/nodes/c0",
+        [["op": "add", "path": "/uuid", "value": "x"]],
+        400,
+        "/uuid"
+    ),
+    WrongRequest("PATCH", "/v1/nodes/c0", ["op": "add"], 400, "list"),
+    WrongRequest("POST", "/v1/ports", ["address": "no", "node_uuid": "c0"], 400, "MAC"),
+    WrongRequest("POST", "/v1/ports", ["address": "52:54:00:c0:00:01"], 400, "node_uuid"),
+    WrongRequest(
+        "POST",
+        "/v1/ports",
+        ["address": "52:54:00:c0:00:01", "node_uuid": "x"],
+        404,
+        "x"
+    ),
 ]
 
 @Suite struct APITests {
@@ -103,7 +203,8 @@ private let registration: JSONValue = [
             #expect(list.body["nodes"]?.elements?.count == 1)
             #expect(
                 list.body["nodes"]?.elements?.first?.members?.keys.sorted()
-                    == NodeDocument.summary.sorted())
+                    == NodeDocument.summary.sorted()
+            )
             let patch: JSONValue = [
                 ["op": "add", "path": "/properties/cpus", "value": 4],
                 ["op": "replace", "path": "/name", "value": "c0-new"],
@@ -141,7 +242,8 @@ private let registration: JSONValue = [
         }
         let node = try await bench.service.node("c0")
         #expect(!"\(node)".contains("hunter2"))
-        let path = "/tmp/rdo-baremetal-test-\(bench.service.random.bytes(4).map(String.init).joined()).sqlite"
+        let path =
+            "/tmp/rdo-baremetal-test-\(bench.service.random.bytes(4).map(String.init).joined()).sqlite"
         try await bench.database.backUp(to: path)
         defer { try? FileManager.default.removeItem(atPath: path) }  // a left-over file harms nothing
         let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
@@ -149,45 +251,21 @@ private let registration: JSONValue = [
         #expect(bytes.range(of: Data("192.0.2.201".utf8)) != nil)
     }
 
-    /// A wrong request, its code and what the error says.
-    @Test(arguments: [
-        ("POST", "/v1/nodes", ["name": "x"] as JSONValue, 400, "driver"),
-        ("POST", "/v1/nodes", ["driver": "redfish"], 400, "enabled drivers"),
-        ("POST", "/v1/nodes", ["driver": "ipmi", "colour": "red"], 400, "colour"),
-        ("POST", "/v1/nodes", ["driver": "ipmi", "name": "a b"], 400, "name"),
-        ("POST", "/v1/nodes", ["driver": "ipmi", "name": "c0"], 409, "taken"),
-        ("POST", "/v1/nodes", ["driver": "ipmi", "deploy_interface": "iscsi"], 400, "direct"),
-        ("GET", "/v1/nodes/nobody", .null, 404, "nobody"),
-        ("GET", "/v1/nodes?provision_state=dreaming", .null, 400, "dreaming"),
-        ("GET", "/v1/nodes?fields=uuid,colour", .null, 400, "colour"),
-        ("GET", "/v1/nodes?sort_key=driver_info", .null, 400, "driver_info"),
-        ("GET", "/v1/nodes?limit=many", .null, 400, "many"),
-        ("GET", "/v1/nodes/c0/inventory", .null, 404, "not inspected"),
-        ("PUT", "/v1/nodes/c0/states/provision", ["target": "active"], 400, "enroll"),
-        ("PUT", "/v1/nodes/c0/states/provision", ["target": "dance"], 400, "dance"),
-        ("PUT", "/v1/nodes/c0/states/provision", [:], 400, "target"),
-        ("PUT", "/v1/nodes/c0/states/power", ["target": "explode"], 400, "power on"),
-        (
-            "PUT", "/v1/nodes/c0/states/provision", ["target": "manage", "clean_steps": []], 400,
-            "clean_steps"
-        ),
-        ("PATCH", "/v1/nodes/c0", [["op": "add", "path": "/uuid", "value": "x"]], 400, "/uuid"),
-        ("PATCH", "/v1/nodes/c0", ["op": "add"], 400, "list"),
-        ("POST", "/v1/ports", ["address": "no", "node_uuid": "c0"], 400, "MAC"),
-        ("POST", "/v1/ports", ["address": "52:54:00:c0:00:01"], 400, "node_uuid"),
-        ("POST", "/v1/ports", ["address": "52:54:00:c0:00:01", "node_uuid": "x"], 404, "x"),
-    ])
-    func `a wrong request is told what is wrong`(
-        method: String, path: String, body: JSONValue, status: Int, words: String
+    @Test(arguments: wrongRequests)
+    fileprivate func `a wrong request is told what is wrong`(
+        wrong: WrongRequest
     ) async throws {
         let bench = try Bench()
         try await bench.withClient { client in
             _ = try await client.call(.post, "/v1/nodes", registration)
             let answer = try await client.call(
-                try #require(HTTPRequest.Method(method)), path, body == .null ? nil : body)
-            #expect(answer.status == status)
+                try #require(HTTPRequest.Method(wrong.method)),
+                wrong.path,
+                wrong.body == .null ? nil : wrong.body
+            )
+            #expect(answer.status == wrong.status)
             #expect(answer.fault.hasPrefix("cannot "), "\(answer.fault)")
-            #expect(answer.fault.contains(words), "\(answer.fault)")
+            #expect(answer.fault.contains(wrong.words), "\(answer.fault)")
             #expect(answer.headers[.ironicVersionMaximum] == "1.95")
         }
     }
@@ -209,7 +287,10 @@ private let registration: JSONValue = [
             #expect(none.headers[.ironicVersion] == "1.1")
             #expect(none.body["name"] == nil)
             let newer = try await client.call(
-                .get, "/v1/nodes?fields=traits", version: "1.30")
+                .get,
+                "/v1/nodes?fields=traits",
+                version: "1.30"
+            )
             #expect(newer.status == 406)
         }
     }
@@ -271,7 +352,9 @@ private let registration: JSONValue = [
         }
     }
 
-    @Test func `those without a role are refused and projects see their own nodes only`() async throws {
+    @Test func `those without a role are refused and projects see their own nodes only`()
+        async throws
+    {
         let bench = try Bench()
         for (name, owner) in [("mine", "p1"), ("yours", "p2"), ("nobody", nil)] {
             _ = try await bench.service.create(id: nil, driver: "fake-hardware", by: nil) { node in
@@ -281,8 +364,12 @@ private let registration: JSONValue = [
         }
         try await bench.withClient { client in
             #expect(try await client.call(.get, "/v1/nodes", as: nil).status == 401)
-            #expect(try await client.call(.post, "/v1/nodes", registration, as: "reader").status == 403)
-            #expect(try await client.call(.post, "/v1/nodes", registration, as: "member").status == 403)
+            #expect(
+                try await client.call(.post, "/v1/nodes", registration, as: "reader").status == 403
+            )
+            #expect(
+                try await client.call(.post, "/v1/nodes", registration, as: "member").status == 403
+            )
             let list = try await client.call(.get, "/v1/nodes", as: "reader@p1")
             #expect(list.body["nodes"]?.elements?.compactMap { $0["name"]?.text } == ["mine"])
             for (method, path) in [
@@ -325,7 +412,8 @@ private let registration: JSONValue = [
         }
     }
 
-    @Test func `a waiting node says why, since when, until when and what comes next`() async throws {
+    @Test func `a waiting node says why, since when, until when and what comes next`() async throws
+    {
         let bench = try Bench()
         let id = try await bench.register()
         bench.world.edit(id) { $0.bmc = .dead }
@@ -364,7 +452,8 @@ private let registration: JSONValue = [
         ("", "image_source"),
     ])
     func `an image that cannot be installed is refused before anything happens`(
-        image: String, words: String
+        image: String,
+        words: String
     ) async throws {
         let bench = try Bench()
         let id = try await bench.register()
@@ -372,7 +461,10 @@ private let registration: JSONValue = [
         try await bench.choose(image, for: id)
         try await bench.withClient { client in
             let answer = try await client.call(
-                .put, "/v1/nodes/c0/states/provision", ["target": "active"])
+                .put,
+                "/v1/nodes/c0/states/provision",
+                ["target": "active"]
+            )
             #expect([400, 404].contains(answer.status))
             #expect(answer.fault.contains(words), "\(answer.fault)")
         }
@@ -392,7 +484,10 @@ private let registration: JSONValue = [
             #expect(states.body["power_state"] == "power on")
             #expect(states.body["target_power_state"] == .null)
             let lock = try await client.call(
-                .put, "/v1/nodes/c0/lockout", ["reason": "hands inside"])
+                .put,
+                "/v1/nodes/c0/lockout",
+                ["reason": "hands inside"]
+            )
             #expect(lock.status == 202)
             let refused = try await client.call(.put, "/v1/nodes/c0/states/power", on)
             #expect(refused.status == 409)
@@ -407,7 +502,10 @@ private let registration: JSONValue = [
             let id = try await bench.service.node("f").id
             for target in ["manage", "inspect", "provide", "active", "deleted"] {
                 let answer = try await client.call(
-                    .put, "/v1/nodes/f/states/provision", ["target": .string(target)])
+                    .put,
+                    "/v1/nodes/f/states/provision",
+                    ["target": .string(target)]
+                )
                 #expect(answer.status == 202, "\(target)")
                 try await bench.settle(id)
             }
@@ -423,7 +521,8 @@ private let registration: JSONValue = [
             let drivers = try await client.call(.get, "/v1/drivers")
             #expect(
                 drivers.body["drivers"]?.elements?.compactMap { $0["name"]?.text }
-                    == ["fake-hardware", "ipmi"])
+                    == ["fake-hardware", "ipmi"]
+            )
             let driver = try await client.call(.get, "/v1/drivers/ipmi")
             #expect(driver.body["default_deploy_interface"] == "direct")
             #expect(try await client.call(.get, "/v1/drivers/none").status == 404)
