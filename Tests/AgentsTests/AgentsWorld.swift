@@ -6,7 +6,7 @@ import Store
 import SwiftProtobuf
 import Synchronization
 import Testing
-import Transport
+@testable import Transport
 
 @testable import Agents
 

@@ -1,6 +1,7 @@
 import Basics
 import Protocol
 import SwiftProtobuf
+import Store
 import Testing
 import Transport
 
