@@ -21,7 +21,7 @@ package struct BootScript: Sendable {
     package var chain: String {
         """
         #!ipxe
-        chain \(base)/boot.ipxe?mac=${netX/mac}
+        chain --replace \(base)/boot.ipxe?mac=${netX/mac}
 
         """
     }
@@ -48,18 +48,16 @@ package struct BootScript: Sendable {
             """
     }
 
-    /// The machine's own disk: on BIOS the first one, on UEFI what the firmware tries next.
+    /// The machine's own disk.
     ///
-    /// The exit code is not 0: after a network boot that ends well, OVMF waits in its setup menu for ever.
+    /// On BIOS iPXE starts the first disk itself. On UEFI an old iPXE cannot; it leaves with an error, so that
+    /// the firmware goes on to its next boot entry (after a success it would end in its setup menu).
     package func localDisk(reason: String) -> String {
         """
         #!ipxe
         echo RDO-Manager: booting from the local disk (\(Self.printable(reason)))
-        iseq ${platform} efi && goto efi ||
+        iseq ${platform} efi && exit 1 ||
         sanboot --no-describe --drive 0x80 || exit 1
-        exit 1
-        :efi
-        exit 1
 
         """
     }

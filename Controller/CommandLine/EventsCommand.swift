@@ -74,7 +74,7 @@ package enum EventLine {
         let cause = event["cause"].string ?? ""
         return [
             event["time"].string ?? "", event["kind"].string ?? "", event["id"].string ?? "",
-            change + (cause.isEmpty ? "" : ":"), cause,
+            change + (change.isEmpty || cause.isEmpty ? "" : ":"), cause,
         ].filter { !$0.isEmpty }.joined(separator: " ")
     }
 

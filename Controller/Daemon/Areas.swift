@@ -24,7 +24,7 @@ struct Areas {
     let deployments: DeploymentReconciler
 
     init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) throws {
-        let (time, random) = (SystemTime(), SystemRandom())
+        let time = SystemTime()
         let metal = BareMetal(core, configuration, logger: logger)
         let overviews = Overviews(nodes: metal.nodes)
         let telemetry = TelemetryService(
@@ -48,7 +48,7 @@ struct Areas {
             sealer: sealer,
             reconciler: deployments,
             time: time,
-            random: random
+            random: SystemRandom()
         )
         let policy = NodeBootPolicy(service: metal.nodes, keys: metal.registry)
         let leases = LeaseTable(path: configuration.stateDirectory + "/dhcp/leases", time: time)
@@ -68,13 +68,7 @@ struct Areas {
             time: time,
             logger: logger
         )
-        bootRoutes = BootRoutes(
-            policy: policy,
-            leases: leases,
-            script: try Self.script(configuration),
-            directory: configuration.stateDirectory + "/http",
-            logger: logger
-        )
+        bootRoutes = try Self.bootRoutes(policy, leases, configuration, logger)
         reconciler = metal.reconciler
         self.deployments = deployments
         let dashboard = try Self.dashboard(
@@ -99,6 +93,21 @@ struct Areas {
                     publicKey: core.publicKey.z85
                 ), dashboard,
             ]
+    }
+
+    private static func bootRoutes(
+        _ policy: NodeBootPolicy,
+        _ leases: LeaseTable,
+        _ configuration: ControllerConfiguration,
+        _ logger: Logger
+    ) throws -> BootRoutes {
+        BootRoutes(
+            policy: policy,
+            leases: leases,
+            script: try script(configuration),
+            directory: configuration.stateDirectory + "/http",
+            logger: logger
+        )
     }
 
     private static func openStack(_ core: Core, _ metal: BareMetal, _ url: String)

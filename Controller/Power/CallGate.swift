@@ -1,7 +1,8 @@
 import Basics
 import Synchronization
 
-/// Bounds calls: one at a time per BMC, and so many in all.
+/// Bounds calls: one at a time per BMC, so many in all, and few to BMCs that did not answer last time, so
+/// that dead ones never take all places.
 final class CallGate: Sendable {
     private struct Waiter {
         let number: Int
@@ -12,8 +13,15 @@ final class CallGate: Sendable {
     private struct State {
         var busy: Set<String> = []
         var waiting: [Waiter] = []
+        var silent: Set<String> = []
         var next = 0
         var cancelled: Set<Int> = []
+
+        func admits(_ key: String, max: Int) -> Bool {
+            guard busy.count < max, !busy.contains(key) else { return false }
+            guard silent.contains(key) else { return true }
+            return busy.intersection(silent).count < CallGate.silentMax(of: max)
+        }
     }
 
     private let max: Int
@@ -21,7 +29,10 @@ final class CallGate: Sendable {
 
     init(max: Int) { self.max = max }
 
-    /// Waits until the BMC is free and fewer than `max` calls run, in the order of asking.
+    /// Places that silent BMCs may take: a quarter, one at least.
+    static func silentMax(of max: Int) -> Int { Swift.max(1, max / 4) }
+
+    /// Waits for a place, in the order of asking.
     /// - Throws: `CancellationError`.
     func enter(_ key: String) async throws {
         let number = state.withLock { state in
@@ -32,10 +43,9 @@ final class CallGate: Sendable {
             await withCheckedContinuation { continuation in
                 let immediate: Bool? = state.withLock { state in
                     if state.cancelled.remove(number) != nil { return false }
-                    guard state.busy.count < max, !state.busy.contains(key) else {
+                    guard state.admits(key, max: max) else {
                         state.waiting.append(
-                            Waiter(number: number, key: key, continuation: continuation)
-                        )
+                            Waiter(number: number, key: key, continuation: continuation))
                         return nil
                     }
                     state.busy.insert(key)
@@ -56,25 +66,26 @@ final class CallGate: Sendable {
         let forgotten = state.withLock { $0.cancelled.remove(number) }
         guard entered else { throw CancellationError() }
         if forgotten != nil {
-            leave(key)
+            leave(key, answered: true)
             throw CancellationError()
         }
     }
 
-    /// Ends a call that `enter` let in.
-    func leave(_ key: String) {
+    /// Ends a call that `enter` let in; whether the BMC answered decides its places next time.
+    func leave(_ key: String, answered: Bool) {
         let admitted = state.withLock { state -> [Waiter] in
             state.busy.remove(key)
+            if answered { state.silent.remove(key) } else { state.silent.insert(key) }
             var admitted: [Waiter] = []
             var index = 0
             while index < state.waiting.count, state.busy.count < max {
                 let waiter = state.waiting[index]
-                if state.busy.contains(waiter.key) {
-                    index += 1
-                } else {
+                if state.admits(waiter.key, max: max) {
                     state.waiting.remove(at: index)
                     state.busy.insert(waiter.key)
                     admitted.append(waiter)
+                } else {
+                    index += 1
                 }
             }
             return admitted

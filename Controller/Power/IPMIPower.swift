@@ -1,11 +1,12 @@
 package import Basics
 package import HostTools
+import Synchronization
 
 /// Power over IPMI 2.0 through `ipmitool`.
 ///
 /// The password travels in the environment of the tool, never in its arguments. Each call has a budget of
 /// its own; calls to one BMC never overlap, because many BMCs lose sessions then.
-package struct IPMIPower: PowerControl {
+package final class IPMIPower: PowerControl {
     /// Runs the tool: arguments, environment, budget.
     ///
     /// A seam, because real BMCs are rare in tests.
@@ -37,8 +38,11 @@ package struct IPMIPower: PowerControl {
     private let settings: Settings
     private let runner: Runner
     private let gate: CallGate
+    /// BMCs that turned out to know an older cipher suite only.
+    private let suites = Mutex<[String: UInt8]>([:])
+    private static let suitesMax = 16_384
 
-    package init(settings: Settings, time: any TimeSource) {
+    package convenience init(settings: Settings, time: any TimeSource) {
         self.init(settings: settings) { arguments, environment, budget in
             try await runTool(arguments, environment, budget, time)
         }
@@ -106,6 +110,8 @@ package struct IPMIPower: PowerControl {
     }
 
     /// The arguments before the command proper.
+    ///
+    /// Without `-v` a wrong password reads like no answer at all.
     /// - Throws: `PowerFault` when the address, user or cipher suite could not be meant.
     func commonArguments(_ bmc: BMC, suite: UInt8? = nil) throws -> [String] {
         let suite = suite ?? bmc.cipherSuite ?? settings.cipherSuite
@@ -129,21 +135,29 @@ package struct IPMIPower: PowerControl {
         }
         return [
             "-I", "lanplus", "-C", String(suite), "-H", bmc.host, "-p", String(bmc.port),
-            "-U", bmc.user, "-L", "ADMINISTRATOR", "-E", "-R", "1", "-N", "5",
+            "-U", bmc.user, "-L", "ADMINISTRATOR", "-E", "-R", "1", "-N", "5", "-v",
         ]
     }
 
     /// Calls with the driver's suite; a BMC for which nobody chose one and which does not know it
-    /// is asked once more with suite 3, as Ironic does.
+    /// is asked with suite 3 from then on, as Ironic does.
     ///
     /// Older BMCs, and `ipmi_sim`, know nothing newer.
     private func call(_ command: [String], _ bmc: BMC, to purpose: String) async throws -> String {
+        let known = suites.withLock { $0[bmc.endpoint] }
         do {
-            return try await call(command, bmc, suite: nil, to: purpose)
+            let suite = bmc.cipherSuite == nil ? known : nil
+            return try await call(command, bmc, suite: suite, to: purpose)
         } catch let fault as PowerFault
-            where fault.reason == .settings && bmc.cipherSuite == nil && settings.cipherSuite == 17
+            where fault.reason == .settings && bmc.cipherSuite == nil && known == nil
+            && settings.cipherSuite == 17
         {
-            return try await call(command, bmc, suite: 3, to: purpose)
+            let output = try await call(command, bmc, suite: 3, to: purpose)
+            suites.withLock { suites in
+                if suites.count >= Self.suitesMax { suites = [:] }
+                suites[bmc.endpoint] = 3
+            }
+            return output
         }
     }
 
@@ -156,13 +170,15 @@ package struct IPMIPower: PowerControl {
         let arguments = try commonArguments(bmc, suite: suite) + command
         let result: ToolResult
         try await gate.enter(bmc.endpoint)
+        var answered = false
         do {
-            defer { gate.leave(bmc.endpoint) }
+            defer { gate.leave(bmc.endpoint, answered: answered) }
             result = try await runner(
                 arguments,
                 ["IPMI_PASSWORD": bmc.password.reveal()],
                 settings.callBudget
             )
+            answered = result.exitCode == 0 || failure(of: result, bmc, purpose).reason != .noAnswer
         } catch let fault as Fault where fault.kind == .timeout {
             throw PowerFault(
                 .noAnswer,

@@ -1,4 +1,0 @@
-import ArgumentParser
-import CommandLine
-
-await Rdo.main()

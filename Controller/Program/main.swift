@@ -1,4 +1,0 @@
-import ArgumentParser
-import ControllerDaemon
-
-await RdoController.main()
