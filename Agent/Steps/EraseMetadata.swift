@@ -2,30 +2,25 @@ package import AgentSystem
 import Basics
 package import Protocol
 
-/// Overwrites what tells of file systems, partitions, RAID and volume groups on every disk, and proves it
-/// by reading back.
+/// Wipes what makes a disk look used: partition tables, boot sectors, superblocks of file systems,
+/// RAID and LVM; at both ends of the disk and of every partition.
 ///
-/// Disks that are removable or read-only are left alone. Content between the metadata stays: this makes
-/// disks empty for whoever looks at them, it does not destroy data.
+/// Proof is read back.
+///
+/// Data between stays: a full erase is another command.
 package struct EraseMetadata: StepRunner {
     private let devices: any BlockDevices
     private let disks: any DiskAccess
-    private let tree: FileTree
-    private let executor: @Sendable (String) -> any SerialExecutor
 
-    /// - Parameters:
-    ///   - tree: where the kernel lists the partitions that it knows.
-    ///   - executor: makes the executor that disk accesses block; live an `OwnThread`.
-    package init(
-        devices: any BlockDevices,
-        disks: any DiskAccess,
-        tree: FileTree,
-        executor: @escaping @Sendable (String) -> any SerialExecutor
-    ) {
+    /// Bytes wiped at each end.
+    ///
+    /// File systems, LVM and md put their superblocks within the first 128 KiB or the last 128 KiB;
+    /// GPT takes 17 KiB at both ends; ZFS labels take 512 KiB at both ends.
+    package static let endBytes: Int64 = 2 << 20
+
+    package init(devices: any BlockDevices, disks: any DiskAccess) {
         self.devices = devices
         self.disks = disks
-        self.tree = tree
-        self.executor = executor
     }
 
     package func run(
@@ -33,149 +28,95 @@ package struct EraseMetadata: StepRunner {
         in context: StepContext,
         report: some StepReporter
     ) async throws -> WireCommandResult.OneOf_Outcome {
-        let eraser = MetadataEraser(executor: executor("erase"), disks: disks, tree: tree)
         var erased = WireErasedDisks()
-        var failures: [String] = []
-        for device in devices.list() {
-            try Task.checkCancellation()
-            if device.removable || device.readOnly {
-                let reason = device.readOnly ? "read-only" : "removable"
-                report.log(["\(device.path) is left alone: it is \(reason)"])
+        for device in devices.list().sorted(by: { $0.path < $1.path }) {
+            guard !device.removable, !device.readOnly else {
+                let why = device.readOnly ? "read-only" : "removable"
+                report.log(["\(device.path) is left alone: it is \(why)"])
                 continue
             }
+            try Task.checkCancellation()
             report.progress(StepProgress(phase: "erase", text: device.path))
-            do {
-                let bytes = try await eraser.erase(device)
-                var disk = WireErasedDisks.Disk()
-                disk.name = device.path
-                disk.serial = device.serial
-                disk.sizeBytes = device.bytes
-                disk.zeroedBytes = UInt64(bytes)
-                disk.method = "zeros written and read back"
-                erased.disks.append(disk)
-                report.log(["\(device.path): \(ByteCount(bytes)) of metadata are zero now"])
-            } catch let error as SystemFailure {
-                failures.append("\(device.path): \(error)")
-            } catch let error as StepFailure {
-                failures.append(error.message)
-            }
-        }
-        guard failures.isEmpty else {
-            throw StepFailure(
-                "cannot erase the metadata of every disk: \(failures.joined(separator: "; ")); "
-                    + "check the disks or disable automated cleaning for the node",
-                retryable: true, lines: Array(failures.prefix(64)))
+            erased.disks.append(try erase(device, report))
         }
         return .erased(erased)
     }
-}
 
-/// Erases disks on a thread of its own.
-actor MetadataEraser {
-    private static let edgeBytes: Int64 = 1 << 20
-    /// Copies of the btrfs superblock, counted from the start of a disk or partition.
-    private static let copies: [Int64] = [64 << 20, 256 << 30]
-    private static let copyBytes: Int64 = 4096
-    private static let partitionsMax = 1024
-
-    private nonisolated let executor: any SerialExecutor
-    private let disks: any DiskAccess
-    private let tree: FileTree
-
-    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
-
-    init(executor: any SerialExecutor, disks: any DiskAccess, tree: FileTree) {
-        self.executor = executor
-        self.disks = disks
-        self.tree = tree
-    }
-
-    /// Erases one disk's metadata.
-    /// - Returns: how many bytes are proven to be zero.
-    func erase(_ device: BlockDevice) throws -> Int64 {
-        let disk = try disks.open(device.path, exclusive: true)
-        let ranges = try ranges(disk, device)
-        // From the inside out: while the partition table stands, a second run finds the partitions again.
-        for range in ranges.reversed() {
-            try Task.checkCancellation()
-            try disk.put([UInt8](repeating: 0, count: range.count), at: range.lowerBound)
-        }
-        try disk.flush()
-        var proven: Int64 = 0
-        for range in ranges {
-            guard try disk.bytes(range).allSatisfy({ $0 == 0 }) else {
-                throw StepFailure(
-                    "\(device.path): byte \(range.lowerBound) and those after it do not read back "
-                        + "as zero",
-                    retryable: true)
+    private func erase(
+        _ device: BlockDevice,
+        _ report: some StepReporter
+    ) throws -> WireErasedDisks.Disk {
+        do {
+            let disk = try disks.open(device.path, exclusive: true)
+            let ranges = Self.ranges(of: disk)
+            for range in ranges { try disk.clear(range, by: .zero) }
+            try disk.flush()
+            for range in ranges {
+                guard try disk.bytes(range).allSatisfy({ $0 == 0 }) else {
+                    throw StepFailure(
+                        "cannot prove that \(device.path) was wiped: bytes \(range.lowerBound) to \(range.upperBound) do not read as zero; replace the disk",
+                        retryable: true
+                    )
+                }
             }
-            proven += Int64(range.count)
+            try disk.rereadPartitions()
+            var proof = WireErasedDisks.Disk()
+            proof.name = device.path
+            proof.serial = device.serial
+            proof.sizeBytes = device.bytes
+            proof.zeroedBytes = UInt64(ranges.reduce(0) { $0 + Int64($1.count) })
+            proof.method = "zeros"
+            report.log(["\(device.path): \(proof.zeroedBytes) bytes wiped and read back"])
+            return proof
+        } catch let error as SystemFailure where error.code != 125 /* ECANCELED */ {
+            throw StepFailure(
+                "cannot wipe \(device.path): \(error); free or replace the disk",
+                retryable: true
+            )
         }
-        // The kernel forgets the partitions at the next restart, if not now.
-        try? disk.rereadPartitions()
-        return proven
     }
 
-    /// What is to be zero, in order and without overlap; the first range begins the disk.
-    private func ranges(_ disk: any Disk, _ device: BlockDevice) throws -> [Range<Int64>] {
-        let end = disk.geometry.bytes
-        let areas = [0..<end] + tablePartitions(disk) + kernelPartitions(device)
-        var ranges: [Range<Int64>] = []
-        for area in areas {
-            let area = area.clamped(to: 0..<end)
-            let edge = min(Self.edgeBytes, Int64(area.count))
-            guard edge > 0 else { continue }
-            ranges.append(area.lowerBound..<(area.lowerBound + edge))
-            ranges.append((area.upperBound - edge)..<area.upperBound)
-            for copy in Self.copies where copy + Self.copyBytes <= Int64(area.count) {
-                let start = area.lowerBound + copy
-                ranges.append(start..<(start + Self.copyBytes))
+    /// Both ends of the disk and of each partition, without overlaps, in order.
+    static func ranges(of disk: any Disk) -> [Range<Int64>] {
+        let bytes = disk.geometry.bytes
+        let block = Int64(disk.geometry.blockBytes)
+        func ends(_ start: Int64, _ end: Int64) -> [Range<Int64>] {
+            guard start >= 0, end <= bytes, start < end else { return [] }
+            let half = min(endBytes, end - start)
+            return [start..<(start + half), (end - half)..<end]
+        }
+        var wanted = ends(0, bytes / block * block)
+        // A disk without a readable table has no partitions to wipe.
+        if let head = try? disk.bytes(0..<min(bytes, Int64(PartitionTable.headBytesMax))),
+            let table = try? PartitionTable(
+                head: head,
+                blockBytes: disk.geometry.blockBytes,
+                bytes: bytes
+            )
+        {
+            for (_, partition) in table.partitions {
+                let first = Int64(clamping: partition.firstBlock).multiplied(by: block)
+                let end = (Int64(clamping: partition.lastBlock) &+ 1).multiplied(by: block)
+                wanted += ends(first, end)
             }
         }
-        return merged(ranges)
-    }
-
-    private func merged(_ ranges: [Range<Int64>]) -> [Range<Int64>] {
         var merged: [Range<Int64>] = []
-        for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
-            // Whole MiBs at most: a long run of small partitions must not need much memory.
-            if let last = merged.last, range.lowerBound <= last.upperBound,
-                max(last.upperBound, range.upperBound) - last.lowerBound <= 8 << 20
-            {
+        for range in wanted.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = merged.last, range.lowerBound <= last.upperBound {
                 merged[merged.count - 1] =
                     last.lowerBound..<max(last.upperBound, range.upperBound)
             } else {
-                let start = max(range.lowerBound, merged.last?.upperBound ?? 0)
-                if start < range.upperBound { merged.append(start..<range.upperBound) }
+                merged.append(range)
             }
         }
         return merged
     }
+}
 
-    /// What the disk's own table says, if it has one that can be read.
-    private func tablePartitions(_ disk: any Disk) -> [Range<Int64>] {
-        let count = min(Int64(PartitionTable.headBytesMax), disk.geometry.bytes)
-        // A disk without a table, or with a broken one, has no partitions to look for.
-        guard let head = try? disk.bytes(0..<count),
-            let table = try? PartitionTable(
-                head: head, blockBytes: disk.geometry.blockBytes, bytes: disk.geometry.bytes)
-        else { return [] }
-        let block = Int64(disk.geometry.blockBytes)
-        return table.partitions.map { _, partition in
-            Int64(partition.firstBlock) * block..<Int64(partition.lastBlock + 1) * block
-        }
-    }
-
-    /// What the kernel found, whatever kind of table that came from. The kernel counts in 512 bytes.
-    private func kernelPartitions(_ device: BlockDevice) -> [Range<Int64>] {
-        let entry = "/sys/class/block/" + String(device.name.map { $0 == "/" ? "!" : $0 })
-        return tree.names(in: entry).prefix(Self.partitionsMax).compactMap { name in
-            guard tree.exists("\(entry)/\(name)/partition"),
-                let start = tree.number("\(entry)/\(name)/start"),
-                let count = tree.number("\(entry)/\(name)/size"), start >= 0, count > 0,
-                start < 1 << 50, count < 1 << 50
-            else { return nil }
-            return (start * 512)..<((start + count) * 512)
-        }
+extension Int64 {
+    /// The product, saturating.
+    fileprivate func multiplied(by factor: Int64) -> Int64 {
+        let (product, overflow) = multipliedReportingOverflow(by: factor)
+        return overflow ? .max : product
     }
 }
