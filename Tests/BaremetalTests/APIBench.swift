@@ -88,7 +88,7 @@ struct Client {
 }
 
 extension Bench {
-    fileprivate func withClient(
+    func withClient(
         _ body: @escaping @Sendable (Client) async throws -> Void
     ) async throws {
         let surface = Surface(
