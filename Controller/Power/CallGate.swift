@@ -45,7 +45,8 @@ final class CallGate: Sendable {
                     if state.cancelled.remove(number) != nil { return false }
                     guard state.admits(key, max: max) else {
                         state.waiting.append(
-                            Waiter(number: number, key: key, continuation: continuation))
+                            Waiter(number: number, key: key, continuation: continuation)
+                        )
                         return nil
                     }
                     state.busy.insert(key)
