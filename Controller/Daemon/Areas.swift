@@ -56,10 +56,7 @@ struct Areas {
             link: core.link,
             registry: metal.registry,
             dispatcher: metal.dispatcher,
-            policy: EnrolmentPolicy(
-                trustFirstBoot: configuration.agents.trustsFirstBoot,
-                certificateAuthority: core.authority
-            ),
+            policy: Self.enrolmentPolicy(core, configuration),
             leases: leases,
             unknown: policy,
             reports: [metal.reconciler, deployments],
@@ -93,6 +90,16 @@ struct Areas {
                     publicKey: core.publicKey.z85
                 ), dashboard,
             ]
+    }
+
+    private static func enrolmentPolicy(
+        _ core: Core,
+        _ configuration: ControllerConfiguration
+    ) -> EnrolmentPolicy {
+        EnrolmentPolicy(
+            trustFirstBoot: configuration.agents.trustsFirstBoot,
+            certificateAuthority: core.authority
+        )
     }
 
     private static func bootRoutes(
