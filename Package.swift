@@ -401,7 +401,7 @@ let package = Package(
             [
                 "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport",
                 "Basics",
-                "Protocol", hummingbird, hummingbirdTesting,
+                "Protocol", hummingbird, hummingbirdTesting, protobuf,
             ]
         ),
         tests(
