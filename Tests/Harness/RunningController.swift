@@ -32,9 +32,7 @@ package final class RunningController {
             "boot.port", "agents.enrolment_port", "agents.control_port", "agents.telemetry_port",
             "agents.stream_port", "api.port",
         ] {
-            let free = try ListeningSocket.open("127.0.0.1", port: 0)
-            ports[key] = free.port
-            free.close()
+            ports[key] = try FreePorts.take()
         }
         self.ports = ports
         for name in [

@@ -83,9 +83,7 @@ struct EndToEndTests {
             """,
             to: folder.path + "/prometheus.yaml"
         )
-        let free = try ListeningSocket.open("127.0.0.1", port: 0)
-        let port = free.port
-        free.close()
+        let port = try FreePorts.take()
         let process = try BackgroundProcess.start(
             BackgroundProcess.Request(
                 "prometheus",
