@@ -242,22 +242,29 @@ actor ImageWriter {
         return queue.counts
     }
 
-    /// Writes what makes the disk whole: the config drive, the backup table, and last the disk's head.
+    /// Writes what makes the disk whole: first all but the tables, then, once that is on the medium, them.
+    ///
+    /// Firmware that finds only the backup table takes it, so that it must not be there before everything
+    /// else is.
     private func finish(_ plan: Plan) throws {
         report.progress(StepProgress(phase: "finish"))
         if let drive = plan.layout.drive {
-            let end = drive.range.lowerBound + Int64(drive.image.bytes.count)
+            // Its sectors have 2048 bytes, which is half a block of some disks.
+            let content = drive.image.bytes
+            let count = disk.rounded(content.count)
+            let rest = (drive.range.lowerBound + Int64(count))..<drive.range.upperBound
             if disk.geometry.clearsQuickly {
-                try disk.clear(rounded(end..<drive.range.upperBound), by: .zero)
+                try disk.clear(rest, by: .zero)
             } else {
-                try clearSlowly(rounded(end..<drive.range.upperBound))
+                try clearSlowly(rest)
             }
-            try disk.put(drive.image.bytes, at: drive.range.lowerBound)
+            let padding = [UInt8](repeating: 0, count: count - content.count)
+            try disk.put(content + padding, at: drive.range.lowerBound)
         }
-        try disk.put(plan.layout.table.tail, at: plan.layout.table.tailOffset)
         let first = min(Self.firstBytes, plan.head.count)
         try disk.put(Array(plan.head[first...]), at: Int64(first))
         try disk.flush()
+        try disk.put(plan.layout.table.tail, at: plan.layout.table.tailOffset)
         try disk.put(Array(plan.head[..<first]), at: 0)
         try disk.flush()
         do {
@@ -325,7 +332,7 @@ actor ImageWriter {
 }
 
 /// Whether all bytes are zero.
-private func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
+func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
     var place = 0
     while place + 8 <= bytes.count {
         if bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self) != 0 { return false }
