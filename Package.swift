@@ -128,6 +128,7 @@ let package = Package(
         .executable(name: "rdo-agent", targets: ["AgentDaemon"]),
         .executable(name: "rdo-ramdisk", targets: ["RamdiskCommand"]),
         .executable(name: "rdo", targets: ["CommandLineProgram"]),
+        .executable(name: "rdo-bench", targets: ["BenchCommand"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -344,6 +345,16 @@ let package = Package(
             "packaging/ImageBuilder",
             ["Protocol", "Basics", "HostTools", "RamdiskBuilder", crypto, logging]
         ),
+        library(
+            "Bench",
+            "packaging/Bench",
+            [
+                "Protocol", "Basics", "HostTools", "Transport", "Harness", "AgentSystem",
+                "AgentSteps", "CLinux", "CZeroMQ", crypto, protobuf,
+            ]
+        ),
+        // Stays on the machine that built it, so its runtime may stay outside.
+        program("BenchCommand", "packaging/BenchCommand", ["Bench", argumentParser], link: []),
 
         // Tests.
         tests("ProtocolTests", ["Protocol", "Basics", protobuf]),
@@ -425,6 +436,7 @@ let package = Package(
         tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics", "CZstd"]),
         tests("LabTests", ["Lab", "HostTools", "Protocol", "Basics"]),
         tests("ImageBuilderTests", ["ImageBuilder", "RamdiskBuilder", "HostTools", "Basics"]),
+        tests("BenchTests", ["Bench"]),
         library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
         tests("CompatibilityTests", ["Harness", "HostTools", "Basics"]),
         tests(

@@ -211,7 +211,7 @@ actor ImageWriter {
             try Task.checkCancellation()
             let count = Int(min(Int64(found.bytes.count), range.upperBound - offset))
             try disk.read(found.part(0..<count), at: offset)
-            if !isZero(UnsafeRawBufferPointer(found.part(0..<count))) {
+            if !ZeroRuns.isZero(UnsafeRawBufferPointer(found.part(0..<count))) {
                 try disk.write(UnsafeRawBufferPointer(zeros.part(0..<count)), at: offset)
             }
             offset += Int64(count)
@@ -329,14 +329,4 @@ actor ImageWriter {
             report.log(["\(error): the firmware keeps its own boot order"])
         }
     }
-}
-
-/// Whether all bytes are zero.
-func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    var place = 0
-    while place + 8 <= bytes.count {
-        if bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self) != 0 { return false }
-        place += 8
-    }
-    return bytes[place...].allSatisfy { $0 == 0 }
 }

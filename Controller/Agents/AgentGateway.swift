@@ -12,6 +12,8 @@ package import Transport
 /// those of one node stay in one lane and therefore in order, and a slow area delays only its lane.
 package struct AgentGateway: Service {
     private static let lanesCount = 4
+    /// Machines that are enrolled at one time: what they store then shares its commits.
+    private static let enrolmentsMax = 32
     /// Reports that wait in one lane before those that may be dropped are.
     private static let laneMax = 1024
 
@@ -93,8 +95,18 @@ package struct AgentGateway: Service {
     }
 
     private func serveEnrolment() async {
-        for await arrival in link.enrolments {
-            link.send(.reply(await enrolment.answer(arrival)), to: arrival.peer)
+        await withTaskGroup(of: Void.self) { group in
+            var running = 0
+            for await arrival in link.enrolments {
+                if running == Self.enrolmentsMax {
+                    await group.next()
+                    running -= 1
+                }
+                running += 1
+                group.addTask(name: "enrolment request") {
+                    link.send(.reply(await enrolment.answer(arrival)), to: arrival.peer)
+                }
+            }
         }
     }
 

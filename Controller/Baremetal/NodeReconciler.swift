@@ -144,7 +144,7 @@ package final class NodeReconciler: Service {
         _ fact: NodeFact,
         to node: Node,
         cause: String,
-        edit: @Sendable (inout Node) -> Void = { _ in }
+        edit: @escaping @Sendable (inout Node) -> Void = { _ in }
     ) async throws -> Outcome {
         try await service.apply(fact, to: node, cause: cause, edit: edit)
         return .changed

@@ -18,8 +18,8 @@ extension NodesService {
         _ fact: NodeFact?,
         to seen: Node,
         cause: String,
-        edit: @Sendable (inout Node) -> Void = { _ in },
-        also: @Sendable (Transaction, Node) throws -> Void = { _, _ in }
+        edit: @escaping @Sendable (inout Node) -> Void = { _ in },
+        also: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in }
     ) async throws -> Bool {
         let now = time.now
         let change = try await database.write { [sealer] transaction -> (Node, Node)? in
