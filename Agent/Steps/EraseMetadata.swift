@@ -52,7 +52,7 @@ package struct EraseMetadata: StepRunner {
             for range in ranges { try disk.clear(range, by: .zero) }
             try disk.flush()
             for range in ranges {
-                guard try disk.bytes(range).allSatisfy({ $0 == 0 }) else {
+                guard try disk.bytes(range).withUnsafeBytes(isZero) else {
                     throw StepFailure(
                         "cannot prove that \(device.path) was wiped: bytes \(range.lowerBound) to \(range.upperBound) do not read as zero; replace the disk",
                         retryable: true
