@@ -39,8 +39,8 @@ package struct FaultPlan: Sendable {
         var dice = Dice(seed: seed, "plan")
         let permille = dice.happens(100) ? 0 : 150 + dice.below(350)
         kinds = Set(FaultKind.allCases.filter { _ in dice.happens(permille) })
-        machines = 1 + dice.below(3)
-        faultsLast = kinds.isEmpty ? .seconds(60) : .seconds(300 + dice.below(900))
+        machines = dice.pick([1, 1, 2, 2, 3])
+        faultsLast = kinds.isEmpty ? .seconds(60) : .seconds(200 + dice.below(500))
     }
 
     /// A plan with exactly these.

@@ -51,7 +51,7 @@ final class DiskHardware: Sendable {
             let content = durably ? state.value.medium[page] ?? [] : visible(page)
             let target = UnsafeMutableRawBufferPointer(rebasing: output[range])
             guard !content.isEmpty else {
-                target.initializeMemory(as: UInt8.self, repeating: 0)
+                if let start = target.baseAddress { memset(start, 0, target.count) }
                 return
             }
             content.withUnsafeBytes {
@@ -122,6 +122,17 @@ final class DiskHardware: Sendable {
         [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
             read(UnsafeMutableRawBufferPointer(buffer), at: range.lowerBound, durably: durably)
             count = range.count
+        }
+    }
+
+    /// Whether a part of these bytes stands at an offset.
+    func holds(_ bytes: [UInt8], _ part: Range<Int>, at offset: Int64, durably: Bool) -> Bool {
+        let found = UnsafeMutableRawBufferPointer.allocate(byteCount: part.count, alignment: 16)
+        defer { found.deallocate() }
+        read(found, at: offset, durably: durably)
+        return bytes.withUnsafeBytes { wanted in
+            guard let left = found.baseAddress, let right = wanted.baseAddress else { return true }
+            return memcmp(left, right + part.lowerBound, part.count) == 0
         }
     }
 

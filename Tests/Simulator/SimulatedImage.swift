@@ -71,13 +71,14 @@ struct SimulatedImage: Sendable {
                 return "the hole at \(end) is not zero"
             }
             let skipped = chunk.offset == 0 ? Self.tableBytes : 0
-            let range =
-                (chunk.offset + Int64(skipped))..<(chunk.offset + Int64(Self.chunkBytes))
-            let found = disk.content(range, durably: durably)
-            guard found.elementsEqual(chunk.content[skipped...]) else {
-                return "the chunk at \(chunk.offset) is another"
-            }
-            end = range.upperBound
+            let isThere = disk.holds(
+                chunk.content,
+                skipped..<Self.chunkBytes,
+                at: chunk.offset + Int64(skipped),
+                durably: durably
+            )
+            guard isThere else { return "the chunk at \(chunk.offset) is another" }
+            end = chunk.offset + Int64(Self.chunkBytes)
         }
         guard disk.isZero(end..<Self.imageBytes, durably: durably) else {
             return "the hole at \(end) is not zero"
