@@ -44,7 +44,9 @@ struct FaultDriver {
                 world.network.setCut(false, address: address)
             }
         }
-        every(.agentCrash, .seconds(30), .seconds(250)) { dice.value.pick(world.machines).crashAgent() }
+        every(.agentCrash, .seconds(30), .seconds(250)) {
+            dice.value.pick(world.machines).crashAgent()
+        }
         startMachineFaults()
     }
 

@@ -124,7 +124,9 @@ package struct Dice {
 
     /// The dice of one part of the world that a seed makes.
     package init(seed: UInt64, _ part: String) {
-        state = part.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        state = part.utf8.reduce(seed ^ 0xcbf2_9ce4_8422_2325) {
+            ($0 ^ UInt64($1)) &* 0x100_0000_01b3
+        }
         _ = next()
     }
 
@@ -209,7 +211,9 @@ package struct SimulatedTime: TimeSource {
     package func sleep(for span: Duration) async throws {
         try Task.checkCancellation()
         try life.check()
-        let waiting = Confined<(timer: UInt64, continuation: CheckedContinuation<Void, Never>)?>(nil)
+        let waiting = Confined<(timer: UInt64, continuation: CheckedContinuation<Void, Never>)?>(
+            nil
+        )
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 guard !Task.isCancelled else { return continuation.resume() }

@@ -48,7 +48,9 @@ package struct Simulation {
         watchClock(of: world)
         play(world, until: { human.isDone })
         if world.invariants.violation == nil {
-            for node in world.invariants.state.value.nodes.values { world.invariants.checkDisk(of: node) }
+            for node in world.invariants.state.value.nodes.values {
+                world.invariants.checkDisk(of: node)
+            }
         }
         let violation = world.invariants.violation
         let report = Report(
