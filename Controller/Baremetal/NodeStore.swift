@@ -86,7 +86,9 @@ package let baremetalMigrations = [
 extension Transaction {
     /// The node with this identifier; `nil` when there is none.
     package func node(_ id: NodeID, sealer: Sealer) throws -> Node? {
-        try Row.fetchOne(sql, sql: "SELECT * FROM node WHERE id = ?", arguments: [id.text])
+        // Asked for all the time; preparing it takes longer than running it.
+        let statement = try sql.cachedStatement(sql: "SELECT * FROM node WHERE id = ?")
+        return try Row.fetchOne(statement, arguments: [id.text])
             .map { try Node(row: $0, sealer: sealer) }
     }
 
