@@ -10,6 +10,7 @@ extension Invariants {
         let nodes: [Node]
         let changes: [Change]
         let runs: [(id: DeploymentID, state: String)]
+        let runCommands: [String]
     }
 
     /// Looks at the store if anything was written to it.
@@ -25,18 +26,20 @@ extension Invariants {
         let sequence = state.value.sequence
         let sealer = incarnation.sealer
         let stored = read(incarnation) { transaction in
-            Stored(
+            let runs = try transaction.deployments(limit: 20, sealer: RunSealer(sealer: sealer))
+            return Stored(
                 nodes: try transaction.nodeIDs().compactMap {
                     try transaction.node($0, sealer: sealer)
                 },
                 changes: try transaction.changes(after: sequence),
-                runs: try transaction.deployments(
-                    limit: 20,
-                    sealer: RunSealer(sealer: sealer)
-                ).map { ($0.id, $0.stateName) }
+                runs: runs.map { ($0.id, $0.stateName) },
+                runCommands: runs.flatMap { run in run.actions.map { run.command(for: $0).id } }
             )
         }
         guard let stored else { return }
+        state.value.awaited = Set(
+            stored.nodes.compactMap { $0.command?.text } + stored.runCommands
+        )
         follow(stored.changes)
         compare(stored)
         for node in stored.nodes { check(node) }

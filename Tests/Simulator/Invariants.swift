@@ -73,6 +73,8 @@ final class Invariants: Sendable {
         var nodes: [NodeID: Node] = [:]
         /// The last state of each object by the change feed.
         var fed: [String: String] = [:]
+        /// Commands whose reports are waited for.
+        var awaited: Set<String> = []
         /// Commands that are over, and those that agents carried out.
         var closed: Set<CommandID> = []
         var done: Set<String> = []
@@ -232,14 +234,13 @@ final class Invariants: Sendable {
                 state.value.finished[index].isReported = true
             }
         case .heartbeat:
-            guard let command = command(of: line.owner), let now = world.value?.elapsed else {
-                return
-            }
+            guard let now = world.value?.elapsed else { return }
             for finished in state.value.finished
-            where finished.command == command.id.text && finished.life.isAlive
-                && !finished.isReported && now > finished.at + .seconds(1)
+            where finished.machine == line.owner && finished.life.isAlive && !finished.isReported
+                && state.value.awaited.contains(finished.command)
+                && now > finished.at + .seconds(1)
             {
-                fail(.reportsCount, "\(line.owner) has forgotten the report of \(command.id)")
+                fail(.reportsCount, "\(line.owner) has forgotten the report of \(finished.command)")
             }
         case .hello, .accepted, .progress, .logLines, nil: break
         }

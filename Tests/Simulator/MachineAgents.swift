@@ -77,6 +77,19 @@ extension SimulatedMachine {
         }
     }
 
+    /// The line breaks while the machine works, and both sides notice.
+    func cutLineSoon() {
+        later(.milliseconds(100), .seconds(3)) { machine in
+            let world = machine.world
+            world.network.setCut(true, address: machine.address)
+            machine.state.value.agent?.link.disconnect()
+            let span = machine.state.value.dice.span(.seconds(1), .seconds(25))
+            machine.executor.after(span) {
+                world.network.setCut(false, address: machine.address)
+            }
+        }
+    }
+
     private func makeKeys() -> CurveKeyPair {
         let secret = Secret(Z85.encode(state.value.dice.bytes(32)))
         // Thirty-two bytes in Z85 are always a secret key.
@@ -275,6 +288,9 @@ struct ObservedSteps: StepRunner {
         report: some StepReporter
     ) async throws -> WireCommandResult.OneOf_Outcome {
         machine.note("begins \(command.kind) \(command.id.prefix(8)) attempt \(command.attempt)")
+        if machine.world.faults.contains(.partition), machine.state.value.dice.happens(250) {
+            machine.cutLineSoon()
+        }
         do {
             let outcome = try await table.run(command, in: context, report: report)
             if life.isAlive {

@@ -200,7 +200,7 @@ final class MachineImageSource: ImageSource {
         let start = time.elapsed
         while true {
             try await time.sleep(
-                for: machine.state.value.dice.span(.milliseconds(5), .milliseconds(400))
+                for: machine.state.value.dice.span(.milliseconds(5), .milliseconds(900))
             )
             switch machine.world.images.serve(path, of: image, with: capability, to: machine) {
             case .bytes(let bytes):
