@@ -129,6 +129,7 @@ let package = Package(
         .executable(name: "rdo-ramdisk", targets: ["RamdiskCommand"]),
         .executable(name: "rdo", targets: ["CommandLineProgram"]),
         .executable(name: "rdo-bench", targets: ["BenchCommand"]),
+        .executable(name: "simulate", targets: ["Simulate"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -451,6 +452,28 @@ let package = Package(
                 "Transport", "Undercloud", "CZlib", "CZstd", hummingbird, hummingbirdTesting, protobuf,
             ]
         ),
+        // The simulator: both daemons on one thread.
+        .target(
+            name: "CFaultVFS",
+            path: "Tests/CFaultVFS",
+            linkerSettings: [.linkedLibrary("sqlite3")]
+        ),
+        library(
+            "Simulator",
+            "Tests/Simulator",
+            [
+                "CFaultVFS", "CZstd", "Protocol", "Basics", "Transport", "Store", "HTTP", "Power",
+                "Boot", "Images", "Agents", "Baremetal", "Deployment", "AgentSystem", "AgentSteps",
+                "AgentCore", logging, protobuf,
+            ]
+        ),
+        tests("SimulationTests", ["Simulator", "Basics"], exclude: ["Planted"]),
+        program(
+            "Simulate",
+            "Tests/Simulate",
+            ["Simulator", "Basics", "Protocol", argumentParser],
+            link: foundation
+        ),
         tests("TidyTests", ["Basics"]),
     ],
     swiftLanguageModes: [.v6]
@@ -463,6 +486,7 @@ let package = Package(
 if let only = Context.environment["RDO_ONLY"], !only.isEmpty {
     var wanted = Set(only.split(separator: ",").map(String.init))
     wanted.formUnion(wanted.map { "\($0)Tests" })
+    if wanted.contains("Simulation") { wanted.insert("Simulate") }
     var size = 0
     while size != wanted.count {
         size = wanted.count

@@ -1,5 +1,6 @@
 import AgentSystem
 import Basics
+import Glibc
 import Protocol
 
 /// Writes one image to one disk, on a thread of its own.
@@ -204,8 +205,8 @@ actor ImageWriter {
 
     /// Reads a range and writes zeros where it is not zero; reading spares most disks most writes.
     private func clearSlowly(_ range: Range<Int64>) throws {
-        let zeros = AlignedBuffer(bytes: 4 << 20)
-        let found = AlignedBuffer(bytes: 4 << 20)
+        let zeros = AlignedBuffer(bytes: min(4 << 20, range.count))
+        let found = AlignedBuffer(bytes: min(4 << 20, range.count))
         var offset = range.lowerBound
         while offset < range.upperBound {
             try Task.checkCancellation()

@@ -76,21 +76,24 @@ package struct AgentGateway: Service {
     }
 
     package func run() async throws {
+        try await cancelWhenGracefulShutdown { try await work() }
+    }
+
+    /// Works until cancelled; starts no task outside its own.
+    package func work() async throws {
         try await registry.publishKeys()
-        try await cancelWhenGracefulShutdown {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask(name: "enrolment") { await serveEnrolment() }
-                group.addTask(name: "control") { await serveControl() }
-                group.addTask(name: "telemetry") { await serveTelemetry() }
-                group.addTask(name: "stream") { await publishChanges() }
-                group.addTask(name: "sessions") { try await watchSessions() }
-                for (index, lane) in lanes.enumerated() {
-                    group.addTask(name: "reports-\(index)") { await deliver(from: lane) }
-                }
-                do {
-                    try await group.waitForAll()
-                } catch is CancellationError {}
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask(name: "enrolment") { await serveEnrolment() }
+            group.addTask(name: "control") { await serveControl() }
+            group.addTask(name: "telemetry") { await serveTelemetry() }
+            group.addTask(name: "stream") { await publishChanges() }
+            group.addTask(name: "sessions") { try await watchSessions() }
+            for (index, lane) in lanes.enumerated() {
+                group.addTask(name: "reports-\(index)") { await deliver(from: lane) }
             }
+            do {
+                try await group.waitForAll()
+            } catch is CancellationError {}
         }
     }
 
