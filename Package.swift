@@ -431,6 +431,14 @@ let package = Package(
             "IntegrationTests",
             ["Harness", "HostTools", "Basics"]
         ),
+        tests(
+            "FuzzTests",
+            [
+                "AgentCore", "AgentSteps", "AgentSystem", "Agents", "Basics", "Boot", "HTTP",
+                "HostTools", "Images", "Baremetal", "Power", "Protocol", "Store", "Telemetry",
+                "Transport", "Undercloud", "CZlib", "CZstd", hummingbird, hummingbirdTesting, protobuf,
+            ]
+        ),
         tests("TidyTests", ["Basics"]),
     ],
     swiftLanguageModes: [.v6]
