@@ -449,7 +449,8 @@ let package = Package(
             [
                 "AgentCore", "AgentSteps", "AgentSystem", "Agents", "Basics", "Boot", "HTTP",
                 "HostTools", "Images", "Baremetal", "Power", "Protocol", "Store", "Telemetry",
-                "Transport", "Undercloud", "CZlib", "CZstd", hummingbird, hummingbirdTesting, protobuf,
+                "Transport", "Undercloud", "CZlib", "CZstd", hummingbird, hummingbirdTesting,
+                protobuf,
             ]
         ),
         // The simulator: both daemons on one thread.
