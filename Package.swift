@@ -362,7 +362,10 @@ let package = Package(
         ),
         tests(
             "IdentityTests",
-            ["Identity", "Store", "HTTP", "Basics", "Protocol", hummingbird, hummingbirdTesting]
+            [
+                "Identity", "Store", "HTTP", "Basics", "Protocol", grdb, hummingbird,
+                hummingbirdTesting,
+            ]
         ),
         tests(
             "ImagesTests",

@@ -197,7 +197,10 @@ struct Core {
             logger: logger
         )
         let line = hash.reveal().filter { !$0.isWhitespace }
-        try await identity.bootstrap(hash: Secret(line))
+        try await identity.bootstrap(
+            hash: Secret(line),
+            catalog: Catalog(publicURL: configuration.api.publicURL)
+        )
         let capabilityKey = HKDF<SHA256>.deriveKey(
             inputKeyMaterial: SymmetricKey(data: sealingKey.revealBytes()),
             info: Array("rdo image capability".utf8),

@@ -23,7 +23,9 @@ import Testing
         )
     }
 
-    @Test(arguments: [TokenClaims.Scope.none, .system, .project("p1")])
+    @Test(arguments: [
+        TokenClaims.Scope.none, .system, .project("p1"), .domain("d1"),
+    ])
     func `a token that was signed is read`(scope: TokenClaims.Scope) throws {
         let token = try signer.sign(claims(scope))
         #expect(signer.read(token, at: now) == claims(scope))
@@ -128,10 +130,10 @@ import Testing
     @Test func `a new password from the installation ends old tokens`() async throws {
         let world = try await World()
         let token = try await world.signIn().token
-        try await world.service.bootstrap(hash: try World.hash(World.password))
+        try await world.bootstrap(World.password)
         _ = try await world.service.principal(token: token)
         world.time.advance(.seconds(2))
-        try await world.service.bootstrap(hash: try World.hash(Secret("new one")))
+        try await world.bootstrap(Secret("new one"))
         await #expect(throws: Fault.self) { try await world.service.principal(token: token) }
         await #expect(throws: Fault.self) { try await world.signIn() }
         _ = try await world.signIn(Secret("new one"))
@@ -140,7 +142,10 @@ import Testing
     @Test func `a broken installed hash stops the start`() async throws {
         let world = try await World()
         await #expect(throws: Fault.self) {
-            try await world.service.bootstrap(hash: Secret("plain text"))
+            try await world.service.bootstrap(
+                hash: Secret("plain text"),
+                catalog: Catalog(publicURL: World.url)
+            )
         }
     }
 
