@@ -97,6 +97,7 @@ struct Call: Sendable, CustomStringConvertible {
     }
 
     var description: String { "\(method) \(path)" }
+    var isAboutSystem: Bool { path.hasPrefix("v3/system") }
 
     /// Path and method as the surface lists them, without the names of parameters.
     var route: String {
@@ -223,7 +224,7 @@ struct Call: Sendable, CustomStringConvertible {
         Call("GET", "v3/regions", .token),
         Call("POST", "v3/regions", .writeAll, body("region", #"{"id":"{new}"}"#)),
         Call("GET", "v3/regions/{region}", .token),
-        Call("PUT", "v3/regions/{new}", .writeAll, body("region", "{}")),
+        Call("PUT", "v3/regions/{newer}", .writeAll, body("region", "{}")),
         Call("PATCH", "v3/regions/{region}", .writeAll, body("region", #"{"description":"x"}"#)),
         Call("DELETE", "v3/regions/{empty}", .writeAll),
         Call("GET", "v3/services", .scope),

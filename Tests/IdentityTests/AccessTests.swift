@@ -17,7 +17,7 @@ import Testing
         let owner = place == .home ? persona.userID : "away-user"
         var names: [String: String] = [
             "domain": place.rawValue, "self": owner, "given": "reader", "fresh": "member",
-            "new": "\(place.rawValue)-new", "tag": "green", "implied": "reader",
+            "new": "\(place.rawValue)-new", "newer": "\(place.rawValue)-newer", "tag": "green", "implied": "reader",
             "other": "member", "password": World.password.reveal(),
         ]
         for kind in [
@@ -124,64 +124,72 @@ import Testing
     }
 
     /// Both domains, and the persona with its role where it belongs.
-    private static func world(for persona: Persona) async throws -> (World, SignIn.Scope) {
+    private static func world(for persona: Persona) async throws -> (World, TokenClaims.Scope) {
         let world = try await World()
         for place in Place.allCases { try await world.addDomain(place.rawValue) }
         try await world.addUser(persona.userID, domain: "home")
         try await world.addProject("home-own", domain: "home")
         let admin = try await world.database.read { try $0.adminProjectID() ?? "" }
-        let (scope, wish): (GrantScope?, SignIn.Scope) =
+        let (scope, claimed): (GrantScope?, TokenClaims.Scope) =
             switch persona.kind {
             case .nobody, .unscoped: (nil, .none)
-            case .project: (.project("home-own"), .project(id: "home-own", name: nil))
-            case .domain: (.domain("home"), .domain(.id("home")))
-            case .adminProject: (.project(admin), .project(id: admin, name: nil))
+            case .project: (.project("home-own"), .project("home-own"))
+            case .domain: (.domain("home"), .domain("home"))
+            case .adminProject: (.project(admin), .project(admin))
             case .system: (.system, .system)
             }
         if let scope, let role = persona.role {
             try await world.grant(role.rawValue, to: .user(persona.userID), in: scope)
         }
-        return (world, wish)
+        return (world, claimed)
+    }
+
+    /// Makes the objects of both places as a call wants to find them.
+    private static func lay(
+        for call: Call,
+        by persona: Persona,
+        _ world: World
+    ) async throws {
+        try await world.service.change { transaction in
+            for place in Place.allCases {
+                let owner = place == .home ? persona.userID : "away-user"
+                try lay(place, owner: owner, transaction)
+                if call.isAboutSystem {
+                    for actor in [Actor.user("\(place)-user"), .group("\(place)-group")] {
+                        try transaction.add(
+                            Grant(roleID: "reader", actor: actor, scope: .system)
+                        )
+                    }
+                }
+                guard call.path.hasSuffix("password"), var user = try transaction.user(id: owner)
+                else { continue }
+                user.passwordHash = try World.hash(World.password)
+                try transaction.saveUser(user)
+            }
+        }
     }
 
     @Test(arguments: Persona.all)
     func `everybody may what the table says, and nothing else`(persona: Persona) async throws {
-        let (world, wish) = try await Self.world(for: persona)
+        let (world, scope) = try await Self.world(for: persona)
         try await world.withClient { client in
+            var (isChanged, token) = (true, Secret?.none)
             for place in Place.allCases {
                 for call in Call.all {
-                    let names = objects(place, persona)
-                    let subject = names["self"] ?? ""
-                    try await world.service.change { transaction in
-                        for place in Place.allCases {
-                            try Self.lay(
-                                place,
-                                owner: place == .home ? persona.userID : "away-user",
-                                transaction
-                            )
-                        }
-                        if call.path.contains("system") {
-                            for actor in [
-                                Actor.user("\(place)-user"), .group("\(place)-group"),
-                            ] {
-                                try transaction.add(
-                                    Grant(roleID: "reader", actor: actor, scope: .system)
-                                )
-                            }
-                        }
-                        // A password that the last call changed is as it was.
-                        if var user = try transaction.user(id: subject) {
-                            user.passwordHash = try World.hash(World.password)
-                            try transaction.saveUser(user)
-                        }
+                    let isAllowed = call.need.allows(persona, place)
+                    // What the last call changed is as it was.
+                    if isChanged || call.isAboutSystem || call.path.hasSuffix("password") {
+                        try await Self.lay(for: call, by: persona, world)
+                        token =
+                            persona.kind == .nobody
+                            ? nil : try await world.mint(persona.userID, scope)
                     }
-                    let token =
-                        persona.kind == .nobody
-                        ? nil : try await world.token(of: persona.userID, wish)
+                    isChanged = isAllowed && call.method != "GET" || call.isAboutSystem
+                    let names = objects(place, persona)
                     var headers: HTTPFields = [:]
                     if call.path.contains("auth/tokens") {
                         headers[.known("X-Subject-Token")] =
-                            try await world.token(of: subject, .none).reveal()
+                            try await world.mint(names["self"] ?? "", .none).reveal()
                     }
                     let answer = try await client.call(
                         call.method,
@@ -190,7 +198,6 @@ import Testing
                         body: call.body.map { fill($0, names) },
                         headers: headers
                     )
-                    let isAllowed = call.need.allows(persona, place)
                     let expected = isAllowed ? 200..<301 : 401..<405
                     #expect(
                         expected.contains(answer.status),
@@ -201,20 +208,19 @@ import Testing
         }
     }
 
-    @Test(arguments: Persona.all.filter { !$0.isSystem })
+    @Test(arguments: Persona.all.filter { !$0.isSystem || $0.role == .reader })
     func `no list shows anything of a foreign domain`(persona: Persona) async throws {
-        let (world, wish) = try await Self.world(for: persona)
+        let (world, scope) = try await Self.world(for: persona)
         try await world.service.change { transaction in
             for place in Place.allCases {
                 try Self.lay(place, owner: "\(place)-user", transaction)
-                // Not even somebody with a role at home.
-                try transaction.add(
-                    Grant(roleID: "member", actor: .user("away-user"), scope: .domain("away"))
-                )
             }
+            try transaction.add(
+                Grant(roleID: "member", actor: .user("away-user"), scope: .domain("away"))
+            )
         }
         let token =
-            persona.kind == .nobody ? nil : try await world.token(of: persona.userID, wish)
+            persona.kind == .nobody ? nil : try await world.mint(persona.userID, scope)
         try await world.withClient { client in
             let lists = Call.all.filter { call in
                 call.method == "GET" && !call.path.contains("{")
@@ -224,6 +230,7 @@ import Testing
                     }
             }
             #expect(lists.count > 10)
+            var found = 0
             for call in lists {
                 for query in [
                     "", "?domain_id=away", "?name=away-user", "?name=away-project",
@@ -236,12 +243,13 @@ import Testing
                         "/identity/\(call.path)\(query)",
                         token: token
                     )
-                    #expect(
-                        !answer.body.canonicalText.contains("away-"),
-                        "\(call)\(query): \(answer.body.canonicalText)"
-                    )
+                    guard answer.body.canonicalText.contains("away-") else { continue }
+                    found += 1
+                    if !persona.isSystem { Issue.record("\(call)\(query)") }
                 }
             }
+            // Those who may see everything prove that there was something to see.
+            #expect((found > 20) == persona.isSystem)
         }
     }
 
