@@ -35,7 +35,8 @@ package struct AuditSubject: Sendable, Equatable {
     }
 
     private static func isVersion(_ part: Substring) -> Bool {
-        part.first == "v" && part.count > 1 && part.dropFirst().allSatisfy { $0.isNumber || $0 == "." }
+        part.first == "v" && part.count > 1
+            && part.dropFirst().allSatisfy { $0.isNumber || $0 == "." }
     }
 
     private static func verb(_ method: String) -> String {

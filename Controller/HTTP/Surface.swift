@@ -14,7 +14,7 @@ package enum Access: Sendable {
     /// A token for a project or the system whose role is this or a stronger one; never one for a domain.
     case role(Role)
     /// A token for the whole installation whose role is this or a stronger one.
-    case system(Role)
+    case installation(Role)
     /// A token with the role `reader`, or a read-only credential (`Authorization: Bearer` or `Basic`).
     case scrape
     /// The handler itself proves who asks: a node's capability, the dashboard's cookie.

@@ -19,7 +19,7 @@ struct Gate: Sendable {
             let principal = try await principal(of: request, who)
             try principal.require(role, to: "call \(request.method.rawValue) \(request.uri.path)")
             return principal
-        case .system(let role):
+        case .installation(let role):
             let principal = try await principal(of: request, who)
             try principal.requireSystem(
                 role,

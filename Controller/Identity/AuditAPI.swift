@@ -14,7 +14,9 @@ package struct AuditAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let service = service
-        surface.area("/v1/audit", dialect: .plain).get("", .system(.admin)) { request, context in
+        surface.area("/v1/audit", dialect: .plain).get("", .installation(.admin)) {
+            request,
+            context in
             let filter = try AuditFilter(request)
             let records = try await service.auditRecords(filter, as: context.requirePrincipal())
             var answer: JSONValue = ["audit": .array(records.map(Self.shape)), "next": .null]

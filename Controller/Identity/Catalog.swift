@@ -74,8 +74,9 @@ struct EndpointRecord: Sendable, Equatable {
     /// The address for a project and user, as Keystone fills in templates; `nil` when one is missing.
     func url(projectID: String?, userID: String) -> String? {
         var text = url
-        for (name, value) in [("project_id", projectID), ("tenant_id", projectID), ("user_id", userID)]
-        {
+        for (name, value) in [
+            ("project_id", projectID), ("tenant_id", projectID), ("user_id", userID),
+        ] {
             for form in ["$(\(name))s", "%(\(name))s"] where text.contains(form) {
                 guard let value else { return nil }
                 text.replace(form, with: value)

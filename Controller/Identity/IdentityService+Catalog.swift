@@ -123,8 +123,10 @@ extension IdentityService {
             guard let service = try transaction.service(id: id) else {
                 throw Self.missing("service", id)
             }
-            guard !service.isOwn || (edit.type ?? service.type) == service.type
-                && (edit.name ?? service.name) == service.name
+            guard
+                !service.isOwn
+                    || (edit.type ?? service.type) == service.type
+                        && (edit.name ?? service.name) == service.name
             else { throw Self.ownThing("service", id) }
             return try Self.save(service, edit, transaction)
         }
@@ -205,10 +207,12 @@ extension IdentityService {
             guard let endpoint = try transaction.endpoint(id: id) else {
                 throw Self.missing("endpoint", id)
             }
-            guard !endpoint.isOwn || (edit.url ?? endpoint.url) == endpoint.url
-                && (edit.serviceID ?? endpoint.serviceID) == endpoint.serviceID
-                && (edit.interface ?? endpoint.interface) == endpoint.interface
-                && (edit.regionID ?? endpoint.regionID) == endpoint.regionID
+            guard
+                !endpoint.isOwn
+                    || (edit.url ?? endpoint.url) == endpoint.url
+                        && (edit.serviceID ?? endpoint.serviceID) == endpoint.serviceID
+                        && (edit.interface ?? endpoint.interface) == endpoint.interface
+                        && (edit.regionID ?? endpoint.regionID) == endpoint.regionID
             else { throw Self.ownThing("endpoint", id) }
             return try Self.save(endpoint, edit, transaction)
         }

@@ -114,7 +114,8 @@ extension IdentityService {
         ofUser userID: String,
         as principal: Principal
     ) async throws -> OwnedRule {
-        guard let rule = try await rules(ofUser: userID, as: principal).first(where: { $0.id == id })
+        guard
+            let rule = try await rules(ofUser: userID, as: principal).first(where: { $0.id == id })
         else { throw Self.missingRule(id) }
         return rule
     }

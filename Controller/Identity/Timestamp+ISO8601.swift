@@ -9,7 +9,8 @@ extension Timestamp {
         for (index, byte) in bytes[..<19].enumerated() {
             switch index {
             case 4, 7: guard byte == UInt8(ascii: "-") else { return nil }
-            case 10: guard byte == UInt8(ascii: "T") || byte == UInt8(ascii: " ") else { return nil }
+            case 10:
+                guard byte == UInt8(ascii: "T") || byte == UInt8(ascii: " ") else { return nil }
             case 13, 16: guard byte == UInt8(ascii: ":") else { return nil }
             default:
                 guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }

@@ -81,7 +81,9 @@ enum Need: Sendable {
     }
 }
 
-/// One call of the table. `{user}` and the like in path and body stand for objects of the place; `{self}`
+/// One call of the table.
+///
+/// `{user}` and the like in path and body stand for objects of the place; `{self}`
 /// is the persona's own user at home, and the foreign user away.
 struct Call: Sendable, CustomStringConvertible {
     let method: String
@@ -184,7 +186,8 @@ struct Call: Sendable, CustomStringConvertible {
     private static let grants = ["projects/{project}", "domains/{domain}", "system"].flatMap {
         place in
         ["users/{user}", "groups/{group}"].flatMap { actor in
-            let (read, write): (Need, Need) = place == "system" ? (.readAll, .writeAll) : (.read, .write)
+            let (read, write): (Need, Need) =
+                place == "system" ? (.readAll, .writeAll) : (.read, .write)
             let plain = calls("v3/\(place)/\(actor)/roles", "", read, write)
             guard place != "system" else { return plain }
             let inherited = "/inherited_to_projects"

@@ -17,7 +17,8 @@ import Testing
         let owner = place == .home ? persona.userID : "away-user"
         var names: [String: String] = [
             "domain": place.rawValue, "self": owner, "given": "reader", "fresh": "member",
-            "new": "\(place.rawValue)-new", "newer": "\(place.rawValue)-newer", "tag": "green", "implied": "reader",
+            "new": "\(place.rawValue)-new", "newer": "\(place.rawValue)-newer", "tag": "green",
+            "implied": "reader",
             "other": "member", "password": World.password.reveal(),
         ]
         for kind in [
@@ -266,7 +267,9 @@ import Testing
             let parts = route.path.split(separator: "/").map { $0.hasPrefix(":") ? ":" : $0 }
             return "\(route.method) /\(parts.joined(separator: "/"))"
         }
-        let covered = Set(Call.all.map { $0.route.hasSuffix("/") ? String($0.route.dropLast()) : $0.route })
+        let covered = Set(
+            Call.all.map { $0.route.hasSuffix("/") ? String($0.route.dropLast()) : $0.route }
+        )
         // The token request is open, and tested on its own.
         let missing = Set(routes).subtracting(covered).subtracting([
             "POST /identity/v3/auth/tokens"

@@ -91,7 +91,8 @@ import Testing
 
     @Test func `strangers cannot fill the trail, and what was left out is counted`() {
         var flood = RefusalFlood()
-        func record(_ second: Double, user: String = "", from address: String = "a") -> AuditRecord {
+        func record(_ second: Double, user: String = "", from address: String = "a") -> AuditRecord
+        {
             AuditRecord(
                 time: Timestamp(seconds: 1_800_000_000 + second),
                 requestID: "r",

@@ -99,7 +99,8 @@ import Testing
             #expect(try await Self.signIn(client, right).status == 201)
             #expect(try await Self.signIn(client, named + #""secret":"open sesame""#).status == 201)
             for (members, scope) in [
-                ("\"id\":\"\(id)\",\"secret\":\"wrong\"", ""), (right, #""scope":{"system":{"all":true}},"#),
+                ("\"id\":\"\(id)\",\"secret\":\"wrong\"", ""),
+                (right, #""scope":{"system":{"all":true}},"#),
                 (named + #""secret":"x""#, ""),
                 (#""name":"ci","user":{"name":"admin"},"secret":"open sesame""#, ""),
                 (#""id":"nothing","secret":"open sesame""#, ""),
@@ -223,12 +224,14 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("1970-01-01T00:00:00", 0), ("2027-01-15T08:00:00Z", 1_800_000_000),
-        ("2000-02-29T23:59:59.123456+00:00", 951_868_799), ("2026-13-01T00:00:00", nil),
-        ("2026-01-01", nil), ("2026-01-01T00:00:00+02:00", nil), ("2026-01-01T24:00:00", nil),
-        ("٢٠٢٦-01-01T00:00:00", nil), ("9999-01-01T00:00:00", nil),
-    ] as [(String, Int64?)])
+    @Test(
+        arguments: [
+            ("1970-01-01T00:00:00", 0), ("2027-01-15T08:00:00Z", 1_800_000_000),
+            ("2000-02-29T23:59:59.123456+00:00", 951_868_799), ("2026-13-01T00:00:00", nil),
+            ("2026-01-01", nil), ("2026-01-01T00:00:00+02:00", nil), ("2026-01-01T24:00:00", nil),
+            ("٢٠٢٦-01-01T00:00:00", nil), ("9999-01-01T00:00:00", nil),
+        ] as [(String, Int64?)]
+    )
     func `a time is read strictly`(text: String, seconds: Int64?) {
         #expect(Timestamp(iso8601: text)?.nanoseconds == seconds.map { $0 * 1_000_000_000 })
     }

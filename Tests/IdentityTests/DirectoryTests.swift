@@ -14,9 +14,12 @@ import Testing
         let world = try await World()
         let token = try await world.signIn(scope: .system).token
         try await world.withClient { client in
-            try await body(world, Admin { method, path, text in
-                try await client.call(method, "/identity/v3/" + path, token: token, body: text)
-            })
+            try await body(
+                world,
+                Admin { method, path, text in
+                    try await client.call(method, "/identity/v3/" + path, token: token, body: text)
+                }
+            )
         }
     }
 
@@ -37,7 +40,11 @@ import Testing
             let other = try await admin.make("domain", #""name":"other""#)
             for kind in ["user", "group", "project"] {
                 _ = try await admin.make(kind, #""name":"same""#)
-                let again = try await admin.call("POST", kind + "s", "{\"\(kind)\":{\"name\":\"same\"}}")
+                let again = try await admin.call(
+                    "POST",
+                    kind + "s",
+                    "{\"\(kind)\":{\"name\":\"same\"}}"
+                )
                 #expect(again.status == 409)
                 #expect(again.body["error"]?["code"] == 409)
                 _ = try await admin.make(kind, "\"name\":\"same\",\"domain_id\":\"\(other)\"")
@@ -48,7 +55,11 @@ import Testing
     @Test func `unknown members are kept and shown, known ones are checked`() async throws {
         try await withAdmin { _, admin in
             let id = try await admin.make("user", #""name":"ann","email":"a@x.example","room":7"#)
-            _ = try await admin.call("PATCH", "users/\(id)", #"{"user":{"room":8,"enabled":false}}"#)
+            _ = try await admin.call(
+                "PATCH",
+                "users/\(id)",
+                #"{"user":{"room":8,"enabled":false}}"#
+            )
             let user = try await admin.call("GET", "users/\(id)", nil).body["user"]
             #expect(user?["email"] == "a@x.example")
             #expect(user?["room"] == 8)
@@ -61,7 +72,10 @@ import Testing
                 #"{"user":{"domain_id":"elsewhere"}}"#,
                 #"{"user":{"options":{"multi_factor_auth_enabled":true}}}"#,
             ] {
-                #expect(try await admin.call("PATCH", "users/\(id)", wrong).status == 400, "\(wrong)")
+                #expect(
+                    try await admin.call("PATCH", "users/\(id)", wrong).status == 400,
+                    "\(wrong)"
+                )
             }
         }
     }

@@ -39,19 +39,28 @@ import Testing
             ("disable the project", { _ = try await $0.updateProject("p", disable, as: $1) }),
             ("delete the project", { try await $0.deleteProject("p", as: $1) }),
             ("disable the domain", { _ = try await $0.updateDomain("d", disable, as: $1) }),
-            ("delete the domain", {
-                _ = try await $0.updateDomain("d", disable, as: $1)
-                try await $0.deleteDomain("d", as: $1)
-            }),
-            ("set a password", {
-                var edit = DirectoryEdit()
-                edit.password = World.password
-                _ = try await $0.updateUser("u", edit, as: $1)
-            }),
-            ("take the role", {
-                let grant = Grant(roleID: "member", actor: .user("u"), scope: .project("p"))
-                try await $0.remove(grant, as: $1)
-            }),
+            (
+                "delete the domain",
+                {
+                    _ = try await $0.updateDomain("d", disable, as: $1)
+                    try await $0.deleteDomain("d", as: $1)
+                }
+            ),
+            (
+                "set a password",
+                {
+                    var edit = DirectoryEdit()
+                    edit.password = World.password
+                    _ = try await $0.updateUser("u", edit, as: $1)
+                }
+            ),
+            (
+                "take the role",
+                {
+                    let grant = Grant(roleID: "member", actor: .user("u"), scope: .project("p"))
+                    try await $0.remove(grant, as: $1)
+                }
+            ),
         ]
 
     @Test(arguments: changes.indices)
