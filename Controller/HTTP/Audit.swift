@@ -20,6 +20,8 @@ package struct AuditSubject: Sendable, Equatable {
         let (service, rest) = AccessRule.service(of: path)
         var parts = rest.split(separator: "/")[...]
         if let first = parts.first, Self.isVersion(first) { parts.removeFirst() }
+        // Keystone's extensions are about the same objects.
+        if let first = parts.first, first.hasPrefix("OS-") { parts.removeFirst() }
         if parts.starts(with: ["auth", "tokens"]) {
             targetType = "\(service)/tokens"
             targetID = noted ?? ""

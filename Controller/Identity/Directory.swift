@@ -13,10 +13,17 @@ struct Attributes: Sendable, Equatable {
     var isImmutable: Bool { options["immutable"] == true }
 
     /// Takes over what the edit names.
-    mutating func apply(_ edit: DirectoryEdit) {
+    /// - Throws: `Fault` of kind `invalid` when many edits have piled up too much.
+    mutating func apply(_ edit: DirectoryEdit) throws {
         if let description = edit.description { self.description = description }
         for (name, value) in edit.options { options[name] = value == .null ? nil : value }
         for (name, value) in edit.extra { extra[name] = value }
+        guard max(options.count, extra.count) <= RequestMembers.extraMax else {
+            throw Fault(
+                .invalid,
+                "cannot keep more than \(RequestMembers.extraMax) members of the client's own"
+            )
+        }
     }
 }
 
@@ -122,4 +129,36 @@ struct DirectoryFilter: Sendable, Equatable {
     /// Those after this identifier.
     var after = ""
     var limit = DirectoryFilter.limitMax
+}
+
+/// A change for the feed: which object, and what was done to it.
+struct DirectoryChange: Sendable, Equatable {
+    let kind: String
+    let id: String
+    let what: String
+
+    static func made(_ kind: String, _ id: String) -> DirectoryChange {
+        DirectoryChange(kind: kind, id: id, what: "created")
+    }
+
+    static func changed(
+        _ kind: String,
+        _ id: String,
+        _ isEnabled: Bool? = nil
+    ) -> DirectoryChange {
+        let what = isEnabled.map { $0 ? "enabled" : "disabled" } ?? "changed"
+        return DirectoryChange(kind: kind, id: id, what: what)
+    }
+
+    static func removed(_ kind: String, _ id: String) -> DirectoryChange {
+        DirectoryChange(kind: kind, id: id, what: "deleted")
+    }
+
+    static func given(_ grant: Grant) -> DirectoryChange {
+        DirectoryChange(kind: "role", id: grant.roleID, what: "given to \(grant.description)")
+    }
+
+    static func taken(_ grant: Grant) -> DirectoryChange {
+        DirectoryChange(kind: "role", id: grant.roleID, what: "taken from \(grant.description)")
+    }
 }

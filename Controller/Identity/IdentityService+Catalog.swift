@@ -21,7 +21,7 @@ extension IdentityService {
         try principal.requireEverything(to: "create a region")
         let id = edit.id ?? identifier()
         try Self.checkRegionID(id)
-        return try await change { transaction in
+        return try await change(.made("region", id), by: principal) { transaction in
             guard try transaction.region(id: id) == nil else {
                 throw Fault(
                     .conflict,
@@ -38,7 +38,7 @@ extension IdentityService {
         as principal: Principal
     ) async throws -> Region {
         try principal.requireEverything(to: "change region \(id.prefix(64))")
-        return try await change { transaction in
+        return try await change(.changed("region", id), by: principal) { transaction in
             guard let region = try transaction.region(id: id) else {
                 throw Self.missing("region", id)
             }
@@ -71,7 +71,7 @@ extension IdentityService {
 
     func deleteRegion(_ id: String, as principal: Principal) async throws {
         try principal.requireEverything(to: "delete region \(id.prefix(64))")
-        try await change { transaction in
+        try await change(.removed("region", id), by: principal) { transaction in
             guard try transaction.region(id: id) != nil else { throw Self.missing("region", id) }
             guard try !transaction.isUsed(region: id) else {
                 throw Fault(
@@ -110,7 +110,9 @@ extension IdentityService {
             throw Fault(.invalid, "cannot create a service without a type; give one")
         }
         let service = ServiceRecord(id: identifier(), type: type)
-        return try await change { try Self.save(service, edit, $0) }
+        return try await change(.made("service", service.id), by: principal) {
+            try Self.save(service, edit, $0)
+        }
     }
 
     func updateService(
@@ -119,7 +121,8 @@ extension IdentityService {
         as principal: Principal
     ) async throws -> ServiceRecord {
         try principal.requireEverything(to: "change service \(id.prefix(64))")
-        return try await change { transaction in
+        return try await change(.changed("service", id, edit.isEnabled), by: principal) {
+            transaction in
             guard let service = try transaction.service(id: id) else {
                 throw Self.missing("service", id)
             }
@@ -149,7 +152,7 @@ extension IdentityService {
 
     func deleteService(_ id: String, as principal: Principal) async throws {
         try principal.requireEverything(to: "delete service \(id.prefix(64))")
-        try await change { transaction in
+        try await change(.removed("service", id), by: principal) { transaction in
             guard let service = try transaction.service(id: id) else {
                 throw Self.missing("service", id)
             }
@@ -194,7 +197,9 @@ extension IdentityService {
             interface: interface,
             url: url
         )
-        return try await change { try Self.save(endpoint, edit, $0) }
+        return try await change(.made("endpoint", endpoint.id), by: principal) {
+            try Self.save(endpoint, edit, $0)
+        }
     }
 
     func updateEndpoint(
@@ -203,7 +208,8 @@ extension IdentityService {
         as principal: Principal
     ) async throws -> EndpointRecord {
         try principal.requireEverything(to: "change endpoint \(id.prefix(64))")
-        return try await change { transaction in
+        return try await change(.changed("endpoint", id, edit.isEnabled), by: principal) {
+            transaction in
             guard let endpoint = try transaction.endpoint(id: id) else {
                 throw Self.missing("endpoint", id)
             }
@@ -252,7 +258,7 @@ extension IdentityService {
 
     func deleteEndpoint(_ id: String, as principal: Principal) async throws {
         try principal.requireEverything(to: "delete endpoint \(id.prefix(64))")
-        try await change { transaction in
+        try await change(.removed("endpoint", id), by: principal) { transaction in
             guard let endpoint = try transaction.endpoint(id: id) else {
                 throw Self.missing("endpoint", id)
             }
@@ -301,7 +307,7 @@ extension IdentityService {
         if gift == .check {
             try await database.read(body)
         } else {
-            try await change(body)
+            try await change(.changed("endpoint", endpoint), by: principal, body)
         }
     }
 

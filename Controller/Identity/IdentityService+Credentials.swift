@@ -54,7 +54,8 @@ extension IdentityService {
         let hash = try await hash(secret)
         let id = identifier()
         let ruleIDs = draft.rules.map { _ in identifier() }
-        let credential = try await change { transaction in
+        let credential = try await change(.made("application_credential", id), by: principal) {
+            transaction in
             let existing = try transaction.credentials(ofUser: userID)
             guard existing.count < Self.credentialsMax else {
                 throw Fault(
@@ -94,7 +95,7 @@ extension IdentityService {
         let action = "delete an application credential"
         try principal.requireOwner(of: userID, to: action)
         try Self.requireUnrestricted(principal, to: action)
-        try await change { transaction in
+        try await change(.removed("application_credential", id), by: principal) { transaction in
             guard let found = try transaction.credential(id: id), found.userID == userID else {
                 throw Self.missingCredential(id)
             }
@@ -125,7 +126,7 @@ extension IdentityService {
         let action = "delete an access rule"
         try principal.requireOwner(of: userID, to: action)
         try Self.requireUnrestricted(principal, to: action)
-        try await change { transaction in
+        try await change(.removed("access_rule", id), by: principal) { transaction in
             guard try transaction.rules(ofUser: userID).contains(where: { $0.id == id }) else {
                 throw Self.missingRule(id)
             }

@@ -65,9 +65,9 @@ extension IdentityService {
         try principal.requireEverything(to: "create a domain")
         var draft = Domain(id: identifier(), name: try Self.name(edit.name, of: .domain))
         draft.isEnabled = edit.isEnabled ?? true
-        draft.attributes.apply(edit)
+        try draft.attributes.apply(edit)
         let domain = draft
-        return try await change { transaction in
+        return try await change(.made("domain", domain.id), by: principal) { transaction in
             try Self.requireFree(transaction, .domain, domain.name, in: nil, except: domain.id)
             try transaction.saveDomain(domain)
             return domain
@@ -81,7 +81,8 @@ extension IdentityService {
     ) async throws -> Domain {
         try principal.requireEverything(to: "change domain \(id.prefix(64))")
         let name = try edit.name.map { try Self.name($0, of: .domain) }
-        return try await change { transaction in
+        return try await change(.changed("domain", id, edit.isEnabled), by: principal) {
+            transaction in
             guard var domain = try transaction.domain(id: id) else {
                 throw DirectoryKind.domain.missing(id)
             }
@@ -100,7 +101,7 @@ extension IdentityService {
                 domain.generation += 1
             }
             domain.isEnabled = edit.isEnabled ?? domain.isEnabled
-            domain.attributes.apply(edit)
+            try domain.attributes.apply(edit)
             try transaction.saveDomain(domain)
             return domain
         }
@@ -109,7 +110,7 @@ extension IdentityService {
     /// Takes everything in it with it, which is why it must be disabled first.
     func deleteDomain(_ id: String, as principal: Principal) async throws {
         try principal.requireEverything(to: "delete domain \(id.prefix(64))")
-        try await change { transaction in
+        try await change(.removed("domain", id), by: principal) { transaction in
             guard let domain = try transaction.domain(id: id) else {
                 throw DirectoryKind.domain.missing(id)
             }
@@ -161,7 +162,7 @@ extension IdentityService {
         let name = try Self.name(edit.name, of: .project)
         let tags = try edit.tags.map(Self.tags) ?? []
         let id = identifier()
-        return try await change { transaction in
+        return try await change(.made("project", id), by: principal) { transaction in
             let parent = try Self.parent(edit, for: principal, transaction)
             let domainID = try principal.newDomain(
                 edit.domainID ?? parent?.domainID,
@@ -182,7 +183,7 @@ extension IdentityService {
                 isEnabled: edit.isEnabled ?? true,
                 tags: tags
             )
-            project.attributes.apply(edit)
+            try project.attributes.apply(edit)
             try transaction.saveProject(project)
             return project
         }
@@ -219,7 +220,8 @@ extension IdentityService {
     ) async throws -> Project {
         let name = try edit.name.map { try Self.name($0, of: .project) }
         let tags = try edit.tags.map(Self.tags)
-        return try await change { transaction in
+        return try await change(.changed("project", id, edit.isEnabled), by: principal) {
+            transaction in
             var project = try transaction.changeableProject(id, by: principal)
             try project.attributes.requireMutable(.project, project.name, for: edit)
             try Self.requireSameDomain(edit.domainID, project.domainID)
@@ -251,14 +253,14 @@ extension IdentityService {
             project.name = name ?? project.name
             project.isEnabled = edit.isEnabled ?? project.isEnabled
             project.tags = tags ?? project.tags
-            project.attributes.apply(edit)
+            try project.attributes.apply(edit)
             try transaction.saveProject(project)
             return project
         }
     }
 
     func deleteProject(_ id: String, as principal: Principal) async throws {
-        try await change { transaction in
+        try await change(.removed("project", id), by: principal) { transaction in
             let project = try transaction.changeableProject(id, by: principal)
             try project.attributes.requireMutable(.project, project.name, for: nil)
             guard try transaction.adminProjectID() != id else {

@@ -34,9 +34,9 @@ extension IdentityService {
             domainID: edit.domainID,
             name: try Self.name(edit.name, of: .role)
         )
-        draft.attributes.apply(edit)
+        try draft.attributes.apply(edit)
         let role = draft
-        return try await change { transaction in
+        return try await change(.made("role", role.id), by: principal) { transaction in
             if let domainID = role.domainID, try transaction.domain(id: domainID) == nil {
                 throw DirectoryKind.domain.missing(domainID)
             }
@@ -53,7 +53,7 @@ extension IdentityService {
     ) async throws -> RoleRecord {
         try principal.requireEverything(to: "change role \(id.prefix(64))")
         let name = try edit.name.map { try Self.name($0, of: .role) }
-        return try await change { transaction in
+        return try await change(.changed("role", id), by: principal) { transaction in
             var role = try transaction.requiredRole(id)
             try role.attributes.requireMutable(.role, role.name, for: edit)
             try Self.requireSameDomain(edit.domainID, role.domainID)
@@ -64,7 +64,7 @@ extension IdentityService {
                 try Self.requireFree(transaction, .role, name, in: role.domainID, except: id)
                 role.name = name
             }
-            role.attributes.apply(edit)
+            try role.attributes.apply(edit)
             try transaction.saveRole(role)
             return role
         }
@@ -72,7 +72,7 @@ extension IdentityService {
 
     func deleteRole(_ id: String, as principal: Principal) async throws {
         try principal.requireEverything(to: "delete role \(id.prefix(64))")
-        try await change { transaction in
+        try await change(.removed("role", id), by: principal) { transaction in
             let role = try transaction.requiredRole(id)
             guard role.builtIn == nil else { throw Self.builtIn(role, "delete") }
             try role.attributes.requireMutable(.role, role.name, for: nil)
@@ -124,7 +124,7 @@ extension IdentityService {
 
     func addInference(_ prior: String, _ implied: String, as principal: Principal) async throws {
         try principal.requireEverything(to: "let a role imply another")
-        try await change { transaction in
+        try await change(.changed("role", prior), by: principal) { transaction in
             let (role, follower) = (
                 try transaction.requiredRole(prior), try transaction.requiredRole(implied)
             )
@@ -152,7 +152,7 @@ extension IdentityService {
     ) async throws {
         try principal.requireEverything(to: "end what a role implies")
         _ = try await inference(prior, implied, as: principal)
-        try await change { transaction in
+        try await change(.changed("role", prior), by: principal) { transaction in
             let role = try transaction.requiredRole(prior)
             guard role.builtIn == nil else { throw Self.builtIn(role, "reduce") }
             try transaction.removeInference(prior, implied)
@@ -181,7 +181,7 @@ extension IdentityService {
 
     func add(_ grant: Grant, as principal: Principal) async throws {
         try principal.requireWriting(to: "grant a role")
-        try await change { transaction in
+        try await change(.given(grant), by: principal) { transaction in
             try Self.requireGranting(grant, by: principal, transaction)
             try transaction.add(grant)
         }
@@ -189,7 +189,7 @@ extension IdentityService {
 
     func remove(_ grant: Grant, as principal: Principal) async throws {
         try principal.requireWriting(to: "take a role away")
-        try await change { transaction in
+        try await change(.taken(grant), by: principal) { transaction in
             try Self.requireGranting(grant, by: principal, transaction)
             guard try transaction.has(grant) else { throw Self.missing(grant) }
             try transaction.remove(grant)

@@ -150,14 +150,8 @@ extension IdentityService {
                     "cannot sign in: too many wrong passwords from here; wait \(seconds) s and try again"
                 )
             }
-            guard state.signingIn < Self.signInsMax else {
-                throw Fault(
-                    .tooMany,
-                    "cannot sign in just now: too many others do; try again in a second"
-                )
-            }
-            state.signingIn += 1
         }
+        try enterQueue()
         defer { state.withLock { $0.signingIn -= 1 } }
         guard let value = try await check() else {
             let failed = time.now
@@ -186,7 +180,7 @@ extension IdentityService {
             throw Fault(.invalid, "cannot take the password: it is the old one; choose another")
         }
         let hash = try await hash(new)
-        try await change { transaction in
+        try await change(.changed("user", id), by: principal) { transaction in
             guard var user = try transaction.user(id: id) else { throw Self.refused }
             guard user.attributes.options["lock_password"] != true else {
                 throw Fault(

@@ -21,12 +21,12 @@ extension IdentityService {
         var draft = User(id: identifier(), domainID: domainID, name: name)
         draft.isEnabled = edit.isEnabled ?? true
         draft.defaultProjectID = edit.defaultProjectID
-        draft.attributes.apply(edit)
+        try draft.attributes.apply(edit)
         if let password = edit.password, !password.isEmpty {
             draft.passwordHash = try await hash(password)
         }
         let user = draft
-        return try await change { transaction in
+        return try await change(.made("user", user.id), by: principal) { transaction in
             guard try transaction.domain(id: domainID) != nil else {
                 throw DirectoryKind.domain.missing(domainID)
             }
@@ -46,7 +46,8 @@ extension IdentityService {
         var newHash: Secret?
         if let password = edit.password, !password.isEmpty { newHash = try await hash(password) }
         let hash = newHash
-        return try await change { transaction in
+        return try await change(.changed("user", id, edit.isEnabled), by: principal) {
+            transaction in
             var user = try principal.changeable(try transaction.user(id: id), .user, id) {
                 $0.domainID
             }
@@ -67,14 +68,14 @@ extension IdentityService {
             if let project = edit.defaultProjectID {
                 user.defaultProjectID = project.isEmpty ? nil : project
             }
-            user.attributes.apply(edit)
+            try user.attributes.apply(edit)
             try transaction.saveUser(user)
             return user
         }
     }
 
     func deleteUser(_ id: String, as principal: Principal) async throws {
-        try await change { transaction in
+        try await change(.removed("user", id), by: principal) { transaction in
             let user = try principal.changeable(try transaction.user(id: id), .user, id) {
                 $0.domainID
             }
@@ -120,9 +121,9 @@ extension IdentityService {
         let name = try Self.name(edit.name, of: .group)
         let domainID = try principal.newDomain(edit.domainID, for: "group \(name)")
         var draft = Group(id: identifier(), domainID: domainID, name: name)
-        draft.attributes.apply(edit)
+        try draft.attributes.apply(edit)
         let group = draft
-        return try await change { transaction in
+        return try await change(.made("group", group.id), by: principal) { transaction in
             guard try transaction.domain(id: domainID) != nil else {
                 throw DirectoryKind.domain.missing(domainID)
             }
@@ -138,14 +139,14 @@ extension IdentityService {
         as principal: Principal
     ) async throws -> Group {
         let name = try edit.name.map { try Self.name($0, of: .group) }
-        return try await change { transaction in
+        return try await change(.changed("group", id), by: principal) { transaction in
             var group = try transaction.changeableGroup(id, by: principal)
             try Self.requireSameDomain(edit.domainID, group.domainID)
             if let name {
                 try Self.requireFree(transaction, .group, name, in: group.domainID, except: id)
                 group.name = name
             }
-            group.attributes.apply(edit)
+            try group.attributes.apply(edit)
             try transaction.saveGroup(group)
             return group
         }
@@ -153,7 +154,7 @@ extension IdentityService {
 
     /// Its members lose what they had by it, and their tokens end.
     func deleteGroup(_ id: String, as principal: Principal) async throws {
-        try await change { transaction in
+        try await change(.removed("group", id), by: principal) { transaction in
             _ = try transaction.changeableGroup(id, by: principal)
             try transaction.endTokens(ofGroup: id)
             try transaction.remove(.group, id: id)
@@ -212,7 +213,7 @@ extension IdentityService {
     }
 
     func addMember(_ userID: String, toGroup id: String, as principal: Principal) async throws {
-        try await change { transaction in
+        try await change(.changed("group", id), by: principal) { transaction in
             _ = try transaction.changeableGroup(id, by: principal)
             _ = try principal.changeable(try transaction.user(id: userID), .user, userID) {
                 $0.domainID
@@ -226,7 +227,7 @@ extension IdentityService {
         fromGroup id: String,
         as principal: Principal
     ) async throws {
-        try await change { transaction in
+        try await change(.changed("group", id), by: principal) { transaction in
             _ = try transaction.changeableGroup(id, by: principal)
             try Self.requireMember(transaction, userID, ofGroup: id)
             try transaction.removeMember(userID, fromGroup: id)

@@ -124,6 +124,27 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
         return value
     }
 
+    /// As above, with a row for the change feed.
+    func change<Value: Sendable>(
+        _ change: DirectoryChange,
+        by principal: Principal,
+        _ body: @Sendable (Transaction) throws -> Value
+    ) async throws -> Value {
+        let now = time.now
+        return try await self.change { transaction in
+            let value = try body(transaction)
+            try transaction.record(
+                kind: change.kind,
+                id: change.id,
+                before: "",
+                after: "",
+                cause: "\(change.what) by \(principal.userName)",
+                at: now
+            )
+            return value
+        }
+    }
+
     /// Forgets what was looked up, because an identity changed.
     private func forget() {
         state.withLock { state in
@@ -142,7 +163,22 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
 
     /// Hashes a password on the thread for that.
     func hash(_ password: Secret) async throws -> Secret {
-        try await checker.hash(password, salt: random.bytes(16), cost: passwordCost)
+        try enterQueue()
+        defer { state.withLock { $0.signingIn -= 1 } }
+        return try await checker.hash(password, salt: random.bytes(16), cost: passwordCost)
+    }
+
+    /// Takes a place before the password thread; whoever took one gives it back.
+    func enterQueue() throws {
+        try state.withLock { state in
+            guard state.signingIn < Self.signInsMax else {
+                throw Fault(
+                    .tooMany,
+                    "cannot work on this password just now: too many others wait; try again in a second"
+                )
+            }
+            state.signingIn += 1
+        }
     }
 
     /// A name as the API takes it.

@@ -60,21 +60,22 @@ extension Transaction {
         ).map(project)
     }
 
+    /// Searches the column for the text that each tag has in it: tags are few and short.
+    ///
+    /// `LIKE` would not tell capitals from small letters.
     private static func add(_ filter: DirectoryFilter.Tags, to wanted: inout Conditions) {
         func add(_ tags: [String], _ joint: String, _ form: (String) -> String) {
             guard !tags.isEmpty else { return }
-            let tests = tags.map { _ in "tags LIKE ? ESCAPE '!'" }.joined(separator: " \(joint) ")
-            let values = tags.map { "%\(escaped(JSONValue.string($0).canonicalText))%" }
-            wanted.add(raw: form(tests), values)
+            let tests = tags.map { _ in "REPLACE(tags, ?, '') <> tags" }
+            wanted.add(
+                raw: form(tests.joined(separator: " \(joint) ")),
+                tags.map { JSONValue.string($0).canonicalText }
+            )
         }
         add(filter.all, "AND") { "(\($0))" }
         add(filter.any, "OR") { "(\($0))" }
         add(filter.notAll, "AND") { "NOT (\($0))" }
         add(filter.notAny, "OR") { "NOT (\($0))" }
-    }
-
-    private static func escaped(_ text: String) -> String {
-        text.map { "!%_".contains($0) ? "!\($0)" : String($0) }.joined()
     }
 
     /// Projects in which a user (bound twice) has a role: given there, to a group, or inherited.

@@ -34,12 +34,28 @@ enum GrantScope: Sendable, Hashable {
 }
 
 /// One role given to one actor in one scope.
-struct Grant: Sendable, Hashable {
+struct Grant: Sendable, Hashable, CustomStringConvertible {
     var roleID: String
     var actor: Actor
     var scope: GrantScope
     /// Counts in the projects below the scope, not in the scope itself.
     var isInherited = false
+
+    /// Who has it where, for people.
+    var description: String {
+        let who =
+            switch actor {
+            case .user(let id): "user \(id)"
+            case .group(let id): "group \(id)"
+            }
+        let place =
+            switch scope {
+            case .project(let id): "in project \(id)"
+            case .domain(let id): "in domain \(id)"
+            case .system: "over the whole installation"
+            }
+        return "\(who) \(place)\(isInherited ? ", for projects below it" : "")"
+    }
 }
 
 /// An object's identifier and name, with its domain's.

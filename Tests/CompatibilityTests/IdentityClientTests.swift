@@ -127,6 +127,7 @@ import Testing
             + cloud("system", admin + ["system_scope: all"]) + cloud("plain", admin)
             + cloud("boss", user("boss", "domain_name: shop"))
             + cloud("ann", user("ann", "project_name: web", "project_domain_name: shop"))
+            + cloud("token", project, type: "v3token")
             + cloud("app", [], type: "v3applicationcredential")
     }
 

@@ -40,7 +40,12 @@ enum IdentityCommands {
 
     private static let tokens = [
         IdentityStep("token issue", .done, save: "token"),
-        IdentityStep("token issue", .done, as: "plain"),
+        IdentityStep("token issue", .done, as: "plain", save: "plain"),
+        IdentityStep(
+            "--os-token {plain.id} token issue",
+            .shows(["project_id": "{token.project_id}"]),
+            as: "token"
+        ),
         IdentityStep("token issue", .shows(["system": "all"]), as: "system"),
         IdentityStep("token revoke {token.id}"),
         IdentityStep("token revoke {token.id}", .refused("404")),

@@ -53,6 +53,7 @@ import Testing
         ("POST", "/identity/v3/auth/tokens", "authenticate", "identity/tokens", ""),
         ("DELETE", "/identity/v3/auth/tokens", "delete", "identity/tokens", ""),
         ("GET", "/identity/v3/users/u1", "read", "identity/users", "u1"),
+        ("PUT", "/identity/v3/OS-EP-FILTER/projects/p", "update", "identity/projects", "p"),
         ("PUT", "/dashboard/login", "update", "baremetal/dashboard", "login"),
         ("POST", "/", "create", "baremetal/", ""),
     ])
