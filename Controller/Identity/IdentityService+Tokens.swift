@@ -97,21 +97,20 @@ extension IdentityService {
 
     // MARK: - Proofs
 
-    /// Checks a password; guesses are slowed down.
+    /// Checks a password; guesses are slowed down, however the account is named.
     /// - Returns: the user's identifier.
     private func check(
         _ password: Secret,
         of account: AccountReference,
         from address: String
     ) async throws -> String {
-        let user = try await guarded(account.key, from: address) {
-            let user = try await database.read { try $0.user(account) }
+        let user = try await database.read { try $0.user(account) }
+        return try await guarded(user?.id ?? account.key, from: address) {
             let hash = user?.passwordHash.flatMap { PasswordHash($0) }
             let isRight = await checker.check(password, against: hash, cost: passwordCost)
-            guard let user, hash != nil, isRight, user.isEnabled else { return nil as User? }
-            return user
+            guard let user, hash != nil, isRight, user.isEnabled else { return nil as String? }
+            return user.id
         }
-        return user.id
     }
 
     private func check(
@@ -121,13 +120,13 @@ extension IdentityService {
         of owner: AccountReference,
         from address: String
     ) async throws -> ApplicationCredential {
-        let key = id.map { "credential \($0)" } ?? "\(owner.key ?? "")\n\(name ?? "")"
+        let credential = try await database.read { transaction in
+            if let id { return try transaction.credential(id: id) }
+            guard let name, let user = try transaction.user(owner) else { return nil }
+            return try transaction.credentials(ofUser: user.id, name: name).first
+        }
+        let key = credential?.id ?? id ?? "\(owner.key ?? "")\n\(name ?? "")"
         return try await guarded(key, from: address) {
-            let credential = try await database.read { transaction in
-                if let id { return try transaction.credential(id: id) }
-                guard let name, let user = try transaction.user(owner) else { return nil }
-                return try transaction.credentials(ofUser: user.id, name: name).first
-            }
             let hash = credential.flatMap { PasswordHash($0.secretHash) }
             let isRight = await checker.check(secret, against: hash, cost: passwordCost)
             return isRight ? credential : nil

@@ -116,6 +116,35 @@ import Testing
         _ = try await world.signIn()
     }
 
+    @Test func `naming the account in another way wins no more guesses`() async throws {
+        let world = try await World()
+        let id = try await world.signIn().principal.userID
+        let names: [(String?, String?, DomainReference)] = [
+            (nil, "admin", .standard), (nil, "admin", .name("Default")), (id, nil, .standard),
+            (nil, "admin", .name("default")), (id, "x", .name("y")), (nil, "admin", .standard),
+        ]
+        var kinds: [Fault.Kind?] = []
+        for (userID, name, domain) in names {
+            let fault = await #expect(throws: Fault.self) {
+                try await world.service.signIn(
+                    SignIn(
+                        proof: .password(
+                            userID: userID,
+                            userName: name,
+                            domain: domain,
+                            password: Secret("wrong")
+                        ),
+                        scope: .none
+                    ),
+                    from: "192.0.2.9"
+                )
+            }
+            kinds.append(fault?.kind)
+        }
+        #expect(kinds.dropLast().allSatisfy { $0 == .unauthenticated })
+        #expect(kinds.last == .tooMany)
+    }
+
     @Test func `a token ends with its time, and when it is revoked`() async throws {
         let world = try await World()
         let first = try await world.signIn().token
