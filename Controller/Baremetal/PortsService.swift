@@ -51,7 +51,7 @@ extension NodesService {
         node reference: String,
         address: MACAddress,
         by principal: Principal?,
-        edit: @Sendable (inout Port) throws -> Void
+        edit: @escaping @Sendable (inout Port) throws -> Void
     ) async throws -> Port {
         let now = time.now
         let id = wanted ?? random.identifier()
@@ -75,7 +75,7 @@ extension NodesService {
     package func updatePort(
         _ id: PortID,
         by principal: Principal?,
-        edit: @Sendable (inout Port) throws -> Void
+        edit: @escaping @Sendable (inout Port) throws -> Void
     ) async throws -> Port {
         let now = time.now
         let seen = try await port(id, by: principal)

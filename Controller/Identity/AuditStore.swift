@@ -22,13 +22,13 @@ struct AuditFilter: Sendable {
 
 extension Transaction {
     func addAudit(_ record: AuditRecord) throws {
-        try sql.execute(
-            sql: """
-                INSERT INTO audit (time, requestID, userID, userName, scope, address, method, path,
-                    action, targetType, targetID, status, omitted)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
+        try execute(
+            """
+            INSERT INTO audit (time, requestID, userID, userName, scope, address, method, path,
+                action, targetType, targetID, status, omitted)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
                 record.time.nanoseconds, record.requestID, record.userID, record.userName,
                 record.scope, record.address, record.method, record.path, record.subject.action,
                 record.subject.targetType, record.subject.targetID, record.status, record.omitted,

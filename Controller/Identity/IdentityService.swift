@@ -117,7 +117,7 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
 
     /// Runs a transaction after which nothing that was looked up before counts.
     func change<Value: Sendable>(
-        _ body: @Sendable (Transaction) throws -> Value
+        _ body: @escaping @Sendable (Transaction) throws -> Value
     ) async throws -> Value {
         let value = try await database.write(body)
         forget()
@@ -128,7 +128,7 @@ package final class IdentityService: RequestAuthenticator, AuditTrail {
     func change<Value: Sendable>(
         _ change: DirectoryChange,
         by principal: Principal,
-        _ body: @Sendable (Transaction) throws -> Value
+        _ body: @escaping @Sendable (Transaction) throws -> Value
     ) async throws -> Value {
         let now = time.now
         return try await self.change { transaction in
