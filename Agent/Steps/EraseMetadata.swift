@@ -123,7 +123,9 @@ extension Disk {
         while offset < range.upperBound {
             let count = Int(min(Int64(buffer.bytes.count), range.upperBound - offset))
             try read(buffer.part(0..<count), at: offset)
-            guard ZeroRuns.isZero(UnsafeRawBufferPointer(buffer.part(0..<count))) else { return false }
+            guard ZeroRuns.isZero(UnsafeRawBufferPointer(buffer.part(0..<count))) else {
+                return false
+            }
             offset += Int64(count)
         }
         return true
