@@ -15,9 +15,21 @@ package struct NodeQuery: Sendable, Equatable {
     package var conductorGroup: String?
     package var owner: String?
     package var lessee: String?
-    package var fault: String?
     package var retired: Bool?
     package var descriptionContains: String?
+    package var instanceName: String?
+    package var chassis: String?
+    /// Only the parts of this node.
+    package var parent: NodeID?
+    /// Whether parts of nodes are listed as well; without `parent`.
+    package var includesParts = false
+    package var shards: [String]?
+    /// Whether the node is in a shard.
+    package var sharded: Bool?
+    /// Only nodes that this project owns or leases.
+    package var project: String?
+    /// Whether nothing is asked for that any node has: another conductor's nodes, faults.
+    package var isEmpty = false
     /// Only nodes of this owner or lessee; set for those who do not speak for the whole installation.
     package var visibleTo: String?
     /// The last node of the page before.
@@ -47,6 +59,20 @@ package struct NodeQuery: Sendable, Equatable {
         case instanceID = "instance_uuid"
         case resourceClass = "resource_class"
         case owner
+        case lessee
+        case shard
+        case description
+        case conductorGroup = "conductor_group"
+        case instanceName = "instance_name"
+        case chassis = "chassis_uuid"
+        case allocation = "allocation_uuid"
+        case parent = "parent_node"
+        case maintenance
+        case retired
+        case protected
+        case lastError = "last_error"
+        case inspectionStartedAt = "inspection_started_at"
+        case inspectionFinishedAt = "inspection_finished_at"
         case createdAt = "created_at"
         case updatedAt = "updated_at"
         case stateSince = "provision_updated_at"
@@ -63,6 +89,20 @@ package struct NodeQuery: Sendable, Equatable {
             case .instanceID: "COALESCE(instanceID, '')"
             case .resourceClass: "COALESCE(resourceClass, '')"
             case .owner: "COALESCE(owner, '')"
+            case .lessee: "COALESCE(lessee, '')"
+            case .shard: "COALESCE(shard, '')"
+            case .description: "COALESCE(description, '')"
+            case .conductorGroup: "conductorGroup"
+            case .instanceName: "COALESCE(instanceName, '')"
+            case .chassis: "COALESCE(chassis, '')"
+            case .allocation: "COALESCE(allocation, '')"
+            case .parent: "COALESCE(parentNode, '')"
+            case .maintenance: "CASE WHEN maintenance IS NULL THEN 0 ELSE 1 END"
+            case .retired: "retired"
+            case .protected: "protected"
+            case .lastError: "COALESCE(lastError, '')"
+            case .inspectionStartedAt: "COALESCE(inspectionStartedAt, 0)"
+            case .inspectionFinishedAt: "COALESCE(inspectionFinishedAt, 0)"
             case .createdAt: "createdAt"
             case .updatedAt: "COALESCE(updatedAt, 0)"
             case .stateSince: "stateSince"
@@ -89,22 +129,32 @@ extension Transaction {
         equal("conductorGroup", query.conductorGroup)
         equal("owner", query.owner)
         equal("lessee", query.lessee)
+        equal("instanceName", query.instanceName)
+        equal("chassis", query.chassis)
+        equal("parentNode", query.parent?.text)
+        if query.parent == nil, !query.includesParts { conditions.append("parentNode IS NULL") }
         func present(_ column: String, _ value: Bool?) {
             guard let value else { return }
             conditions.append("\(column) IS \(value ? "NOT NULL" : "NULL")")
         }
         present("maintenance", query.maintenance)
         present("instanceID", query.associated)
+        present("shard", query.sharded)
+        if let shards = query.shards {
+            let places = shards.map { _ in "?" }.joined(separator: ", ")
+            conditions.append("shard IN (\(places))")
+            arguments += shards.map { $0 }
+        }
         if let retired = query.retired {
             conditions.append("retired = ?")
             arguments.append(retired)
         }
-        if query.fault != nil { conditions.append("0") }  // no node of ours has a fault
+        if query.isEmpty { conditions.append("1 = 0") }
         if let words = query.descriptionContains {
             conditions.append("instr(COALESCE(description, ''), ?) > 0")
             arguments.append(words)
         }
-        if let project = query.visibleTo {
+        for project in [query.visibleTo, query.project].compactMap({ $0 }) {
             conditions.append("(owner = ? OR lessee = ?)")
             arguments += [project, project]
         }

@@ -129,7 +129,7 @@ struct Areas {
             IdentityAPI(service: core.identity, catalog: Catalog(publicURL: url), publicURL: url),
             ImagesAPI(service: core.images, publicURL: url),
             NodesAPI(service: metal.nodes, publicURL: url),
-            PortsAPI(service: metal.nodes, publicURL: url),
+            ResourcesAPI(service: metal.nodes, publicURL: url),
             DriversAPI(service: metal.nodes, publicURL: url),
         ]
     }
