@@ -66,10 +66,15 @@ package struct DriversAPI: RouteArea {
             _ = try name(call)
             return .json([:])
         }
-        for method in [HTTPRequest.Method.get, .post, .put, .patch, .delete] {
-            routes.ironic(method, passthru, method == .get ? .reader : .member) { call in
+        for method in HTTPRequest.Method.vendor {
+            let role: Role = method == .get ? .reader : .member
+            routes.ironic(method, passthru, role) { call in
                 _ = try name(call)
                 throw Fault.noHandler(call.request.query("method"))
+            }
+            routes.ironic(method, passthru + "/:method", role) { call in
+                _ = try name(call)
+                throw Fault.noHandler(try call.parameter("method"))
             }
         }
     }

@@ -111,53 +111,55 @@ package struct NodeQuery: Sendable, Equatable {
     }
 }
 
+/// The conditions of a query, and their arguments in order.
+private struct NodeConditions {
+    var texts: [String] = []
+    var arguments: [(any DatabaseValueConvertible)?] = []
+
+    init(_ query: NodeQuery) {
+        for (column, value) in [
+            ("provisionState", query.provisionState), ("instanceID", query.instanceID),
+            ("driver", query.driver), ("resourceClass", query.resourceClass),
+            ("conductorGroup", query.conductorGroup), ("owner", query.owner),
+            ("lessee", query.lessee), ("instanceName", query.instanceName),
+            ("chassis", query.chassis), ("parentNode", query.parent?.text),
+        ] {
+            guard let value else { continue }
+            add("\(column) = ?", value)
+        }
+        for (column, value) in [
+            ("maintenance", query.maintenance), ("instanceID", query.associated),
+            ("shard", query.sharded),
+        ] {
+            guard let value else { continue }
+            add("\(column) IS \(value ? "NOT NULL" : "NULL")")
+        }
+        if query.parent == nil, !query.includesParts { add("parentNode IS NULL") }
+        if query.isEmpty || query.shards?.isEmpty == true { add("1 = 0") }
+        if let shards = query.shards, !shards.isEmpty {
+            add("shard IN (\(shards.map { _ in "?" }.joined(separator: ", ")))")
+            arguments += shards.map { $0 }
+        }
+        if let retired = query.retired { add("retired = ?", retired) }
+        if let words = query.descriptionContains {
+            add("instr(COALESCE(description, ''), ?) > 0", words)
+        }
+        for project in [query.visibleTo, query.project].compactMap({ $0 }) {
+            add("(owner = ? OR lessee = ?)", project, project)
+        }
+    }
+
+    mutating func add(_ text: String, _ values: any DatabaseValueConvertible...) {
+        texts.append(text)
+        for value in values { arguments.append(value) }
+    }
+}
+
 extension Transaction {
     /// The nodes of one page.
     /// - Throws: `Fault` of kind `invalid` when the marker is no node.
     package func nodes(_ query: NodeQuery, sealer: Sealer) throws -> [Node] {
-        var conditions: [String] = []
-        var arguments: [(any DatabaseValueConvertible)?] = []
-        func equal(_ column: String, _ value: String?) {
-            guard let value else { return }
-            conditions.append("\(column) = ?")
-            arguments.append(value)
-        }
-        equal("provisionState", query.provisionState)
-        equal("instanceID", query.instanceID)
-        equal("driver", query.driver)
-        equal("resourceClass", query.resourceClass)
-        equal("conductorGroup", query.conductorGroup)
-        equal("owner", query.owner)
-        equal("lessee", query.lessee)
-        equal("instanceName", query.instanceName)
-        equal("chassis", query.chassis)
-        equal("parentNode", query.parent?.text)
-        if query.parent == nil, !query.includesParts { conditions.append("parentNode IS NULL") }
-        func present(_ column: String, _ value: Bool?) {
-            guard let value else { return }
-            conditions.append("\(column) IS \(value ? "NOT NULL" : "NULL")")
-        }
-        present("maintenance", query.maintenance)
-        present("instanceID", query.associated)
-        present("shard", query.sharded)
-        if let shards = query.shards {
-            let places = shards.map { _ in "?" }.joined(separator: ", ")
-            conditions.append("shard IN (\(places))")
-            arguments += shards.map { $0 }
-        }
-        if let retired = query.retired {
-            conditions.append("retired = ?")
-            arguments.append(retired)
-        }
-        if query.isEmpty { conditions.append("1 = 0") }
-        if let words = query.descriptionContains {
-            conditions.append("instr(COALESCE(description, ''), ?) > 0")
-            arguments.append(words)
-        }
-        for project in [query.visibleTo, query.project].compactMap({ $0 }) {
-            conditions.append("(owner = ? OR lessee = ?)")
-            arguments += [project, project]
-        }
+        var conditions = NodeConditions(query)
         let column = query.sortKey.column
         let order = query.descending ? "DESC" : "ASC"
         if let marker = query.marker {
@@ -173,13 +175,14 @@ extension Transaction {
                     "cannot list nodes: the marker \(marker) is no node; start anew"
                 )
             }
-            conditions.append(
-                "(\(column), serial) \(sign) (SELECT \(column), serial FROM node WHERE id = ?)"
+            conditions.add(
+                "(\(column), serial) \(sign) (SELECT \(column), serial FROM node WHERE id = ?)",
+                marker.text
             )
-            arguments.append(marker.text)
         }
-        let filter = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
-        arguments.append(min(max(query.limit, 1), NodeQuery.limitMax))
+        let texts = conditions.texts
+        let filter = texts.isEmpty ? "" : "WHERE " + texts.joined(separator: " AND ")
+        let arguments = conditions.arguments + [min(max(query.limit, 1), NodeQuery.limitMax)]
         return try Row.fetchAll(
             sql,
             sql: """

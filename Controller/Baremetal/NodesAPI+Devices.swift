@@ -125,13 +125,23 @@ extension NodesAPI {
             _ = try await seen(call)
             return .json([:])
         }
-        for method in [HTTPRequest.Method.get, .post, .put, .patch, .delete] {
-            routes.ironic(method, path, method == .get ? .reader : .member) { call in
+        for method in HTTPRequest.Method.vendor {
+            let role: Role = method == .get ? .reader : .member
+            routes.ironic(method, path, role) { call in
                 _ = try await seen(call)
                 throw Fault.noHandler(call.request.query("method"))
             }
+            routes.ironic(method, path + "/:method", role) { call in
+                _ = try await seen(call)
+                throw Fault.noHandler(try call.parameter("method"))
+            }
         }
     }
+}
+
+extension HTTPRequest.Method {
+    /// What vendor methods may be called with.
+    static let vendor: [HTTPRequest.Method] = [.get, .post, .put, .patch, .delete]
 }
 
 extension Fault {

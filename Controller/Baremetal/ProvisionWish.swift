@@ -98,7 +98,7 @@ extension NodesService {
         }
     }
 
-    /// Lets those nodes pass whose driver can do what `kind` names: `rescue`, `raid` …
+    /// Lets those nodes pass whose driver can do what `kind` names, such as `rescue` or `raid`.
     ///
     /// `faultKind` is what Ironic answers in that place.
     /// - Throws: `Fault` in the words of Ironic's clients.

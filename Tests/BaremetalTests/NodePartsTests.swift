@@ -120,6 +120,7 @@ import Testing
             ("DELETE", "vmedia", .null, 400, "detach_virtual_media"),
             ("POST", "vendor_passthru?method=dance", [:], 400, "dance"),
             ("POST", "vendor_passthru", [:], 400, "names none"),
+            ("POST", "vendor_passthru/dance", [:], 400, "dance"),
             ("PUT", "management/inject_nmi", [:], 400, "inject_nmi"),
         ] as [(String, String, JSONValue, Int, String)]
     )

@@ -126,7 +126,7 @@ struct ResourceKind: Sendable {
     /// Whose a resource is.
     enum Scope: Sendable, Equatable {
         /// The whole installation's; a change takes this role, making and deleting take `admin`.
-        case system(change: Role)
+        case installation(change: Role)
         /// Its node's.
         case node
         /// The project's in the field `owner`; those marked in the field `shared` are for all to see.

@@ -12,7 +12,7 @@ extension ResourceKind {
         item: "chassis",
         list: "chassis",
         minor: 1,
-        scope: .system(change: .member),
+        scope: .installation(change: .member),
         fields: [
             ResourceField("description", "description", .text(max: 255)),
             ResourceField("extra", "extra", .object, initial: [:]),

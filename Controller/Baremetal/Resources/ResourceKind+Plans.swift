@@ -11,7 +11,7 @@ extension ResourceKind {
         item: "deploy template",
         list: "deploy_templates",
         minor: 55,
-        scope: .system(change: .admin),
+        scope: .installation(change: .admin),
         fields: [
             ResourceField("name", "name", .text(max: 255), isRequired: true),
             ResourceField("description", "description", .text(max: 255), minor: 112),
@@ -90,7 +90,7 @@ extension ResourceKind {
         item: "inspection rule",
         list: "inspection_rules",
         minor: 96,
-        scope: .system(change: .admin),
+        scope: .installation(change: .admin),
         fields: [
             ResourceField("description", "description", .text(max: 255)),
             ResourceField("priority", "priority", .integer(0...9999), initial: 0),

@@ -42,7 +42,7 @@ extension ResourceKind {
     /// installation sees any.
     fileprivate var visibility: String {
         switch scope {
-        case .system: "1 = 0"
+        case .installation: "1 = 0"
         case .node:
             """
             EXISTS (SELECT 1 FROM node WHERE node.id = \(table).node
@@ -139,7 +139,7 @@ extension Transaction {
         for (column, values) in [
             ("shard", query.shards), ("conductorGroup", query.conductorGroups),
         ] {
-            guard let values else { continue }
+            guard let values, !values.isEmpty else { continue }
             let names = values.indices.map { ":\(column)_\($0)" }
             for (index, value) in values.enumerated() { arguments["\(column)_\(index)"] = value }
             conditions.append(

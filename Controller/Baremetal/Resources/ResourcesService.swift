@@ -133,7 +133,7 @@ extension NodesService {
 extension ResourceKind {
     /// Lets those pass who may see any resource of this kind.
     func requireLook(by principal: Principal) throws {
-        guard case .system = scope else { return }
+        guard case .installation = scope else { return }
         try principal.requireSystem(.reader, to: "look at a \(item)")
     }
 
@@ -169,7 +169,7 @@ extension Transaction {
         guard let resource = try resource(kind, reference) else { throw missing }
         guard !principal.isSystem else { return resource }
         switch kind.scope {
-        case .system: throw missing
+        case .installation: throw missing
         case .node:
             guard let id = resource.node, let node = try node(id, sealer: sealer),
                 NodeAccess.isVisible(node, to: principal)
@@ -191,7 +191,7 @@ extension Transaction {
     ) throws {
         let action = "change \(kind.item) \(resource.id)"
         switch kind.scope {
-        case .system(let role):
+        case .installation(let role):
             try principal.requireSystem(isDeletion ? .admin : role, to: action)
         case .node:
             let node = try visibleNode(
