@@ -9,7 +9,7 @@ struct OpenStackClient {
     let controller: RunningController
 
     /// Where the client is installed: `TEST_CLIENT_VENV`, as `packaging/check` sets it, or quickstart's.
-    private static let program: String = {
+    static let program: String = {
         let folder = getenv("TEST_CLIENT_VENV").map { String(cString: $0) }
         let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
         let places = [folder, root + "/.build/client", root + "/.build/quickstart/venv"]
