@@ -22,7 +22,9 @@ private let step: JSONValue = [
     "interface": "deploy", "step": "erase_devices_metadata", "args": ["password": "x"],
     "priority": 10,
 ]
-private let rule: JSONValue = ["op": "set-attribute", "args": ["path": "driver", "value": "ipmi"]]
+private let rule: JSONValue = [
+    "op": "set-attribute", "args": ["path": "extra/seen", "value": "yes"],
+]
 
 private let samples: [Sample] = [
     Sample(
