@@ -284,7 +284,11 @@ extension Bench {
                 try await client.ask(.get, "/v1/runbooks/CUSTOM_P1", as: "reader@p2").status == 404
             )
             let patch: JSONValue = [["op": "replace", "path": "/public", "value": true]]
-            _ = try await client.ask(.patch, "/v1/runbooks/CUSTOM_P1", patch)
+            let own = "/v1/runbooks/CUSTOM_P1"
+            #expect(try await client.ask(.patch, own, patch, as: "manager@p1").status == 403)
+            let gift: JSONValue = [["op": "replace", "path": "/owner", "value": "p2"]]
+            #expect(try await client.ask(.patch, own, gift, as: "manager@p1").status == 403)
+            _ = try await client.ask(.patch, own, patch)
             #expect(
                 try await client.ask(.get, "/v1/runbooks/CUSTOM_P1", as: "reader@p2").status == 200
             )

@@ -96,6 +96,7 @@ extension NodesService {
             var resource = before
             try edit(&resource)
             try kind.check(&resource, before)
+            try kind.requireOwnership(resource, before, by: principal)
             if resource.values["node_uuid"] != before.values["node_uuid"] {
                 try transaction.requireChange(of: kind, &resource, by: principal, sealer: sealer)
             }
@@ -150,6 +151,25 @@ extension ResourceKind {
             )
         }
         resource.values["owner"] = .string(own)
+    }
+}
+
+extension ResourceKind {
+    /// Whose a resource is, and whether all see it, changes only the whole installation.
+    /// - Throws: `Fault` of kind `forbidden`.
+    func requireOwnership(
+        _ resource: Resource,
+        _ before: Resource,
+        by principal: Principal
+    ) throws {
+        guard case .owner(let shared, _) = scope, !principal.isSystem else { return }
+        let names = ["owner", shared].compactMap { $0 }
+        guard names.allSatisfy({ resource.values[$0] == before.values[$0] }) else {
+            throw Fault(
+                .forbidden,
+                "cannot change \(names.joined(separator: " or ")) of \(item) \(resource.id): it takes the system scope"
+            )
+        }
     }
 }
 
