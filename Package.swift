@@ -128,6 +128,8 @@ let package = Package(
         .executable(name: "rdo-agent", targets: ["AgentDaemon"]),
         .executable(name: "rdo-ramdisk", targets: ["RamdiskCommand"]),
         .executable(name: "rdo", targets: ["CommandLineProgram"]),
+        .executable(name: "rdo-bench", targets: ["BenchCommand"]),
+        .executable(name: "simulate", targets: ["Simulate"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -344,6 +346,16 @@ let package = Package(
             "packaging/ImageBuilder",
             ["Protocol", "Basics", "HostTools", "RamdiskBuilder", crypto, logging]
         ),
+        library(
+            "Bench",
+            "packaging/Bench",
+            [
+                "Protocol", "Basics", "HostTools", "Transport", "Harness", "AgentSystem",
+                "AgentSteps", "CLinux", "CZeroMQ", crypto, protobuf,
+            ]
+        ),
+        // Stays on the machine that built it, so its runtime may stay outside.
+        program("BenchCommand", "packaging/BenchCommand", ["Bench", argumentParser], link: []),
 
         // Tests.
         tests("ProtocolTests", ["Protocol", "Basics", protobuf]),
@@ -401,7 +413,7 @@ let package = Package(
             [
                 "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport",
                 "Basics",
-                "Protocol", hummingbird, hummingbirdTesting,
+                "Protocol", hummingbird, hummingbirdTesting, protobuf,
             ]
         ),
         tests(
@@ -425,11 +437,42 @@ let package = Package(
         tests("RamdiskBuilderTests", ["RamdiskBuilder", "HostTools", "Basics", "CZstd"]),
         tests("LabTests", ["Lab", "HostTools", "Protocol", "Basics"]),
         tests("ImageBuilderTests", ["ImageBuilder", "RamdiskBuilder", "HostTools", "Basics"]),
+        tests("BenchTests", ["Bench"]),
         library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
         tests("CompatibilityTests", ["Harness", "HostTools", "Basics"]),
         tests(
             "IntegrationTests",
             ["Harness", "HostTools", "Basics"]
+        ),
+        tests(
+            "FuzzTests",
+            [
+                "AgentCore", "AgentSteps", "AgentSystem", "Agents", "Basics", "Boot", "HTTP",
+                "HostTools", "Images", "Baremetal", "Power", "Protocol", "Store", "Telemetry",
+                "Transport", "Undercloud", "CZlib", "CZstd", hummingbird, hummingbirdTesting, protobuf,
+            ]
+        ),
+        // The simulator: both daemons on one thread.
+        .target(
+            name: "CFaultVFS",
+            path: "Tests/CFaultVFS",
+            linkerSettings: [.linkedLibrary("sqlite3")]
+        ),
+        library(
+            "Simulator",
+            "Tests/Simulator",
+            [
+                "CFaultVFS", "CZstd", "Protocol", "Basics", "Transport", "Store", "HTTP", "Power",
+                "Boot", "Images", "Agents", "Baremetal", "Deployment", "AgentSystem", "AgentSteps",
+                "AgentCore", logging, protobuf,
+            ]
+        ),
+        tests("SimulationTests", ["Simulator", "Basics"], exclude: ["Planted"]),
+        program(
+            "Simulate",
+            "Tests/Simulate",
+            ["Simulator", "Basics", "Protocol", argumentParser],
+            link: foundation
         ),
         tests("TidyTests", ["Basics"]),
     ],
@@ -443,6 +486,7 @@ let package = Package(
 if let only = Context.environment["RDO_ONLY"], !only.isEmpty {
     var wanted = Set(only.split(separator: ",").map(String.init))
     wanted.formUnion(wanted.map { "\($0)Tests" })
+    if wanted.contains("Simulation") { wanted.insert("Simulate") }
     var size = 0
     while size != wanted.count {
         size = wanted.count

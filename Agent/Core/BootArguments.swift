@@ -6,7 +6,10 @@ package func bootMACOfCommandLine(_ line: String) -> String {
         let text = word.dropFirst(7).lowercased()
         var parts = text.split { $0 == "-" || $0 == ":" }
         // With hyphens the hardware type comes first; 01 is Ethernet.
-        if text.contains("-"), parts.removeFirst() != "01" { continue }
+        if text.contains("-") {
+            guard parts.first == "01" else { continue }
+            parts.removeFirst()
+        }
         let valid = parts.allSatisfy { $0.utf8.count == 2 && $0.allSatisfy(\.isHexDigit) }
         if parts.count == 6, valid { return parts.joined(separator: ":") }
     }

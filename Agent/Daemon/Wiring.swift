@@ -47,7 +47,6 @@ struct Live {
     func ramdiskSteps(bootMAC: String) -> StepTable {
         var steps = commonSteps(bootMAC: bootMAC)
         steps.eraseMetadata = EraseMetadata(devices: disks, disks: SystemDisks(tree: tree))
-        steps.eraseMetadata = EraseMetadata(devices: disks, disks: SystemDisks(tree: tree))
         steps.writeImage = WriteImage(
             WriteImage.Seams(
                 devices: disks,

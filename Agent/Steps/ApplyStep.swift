@@ -189,10 +189,11 @@ package struct ApplyStep: StepRunner {
         step: UInt32,
         seconds: Double
     ) throws -> WireStepApplied {
-        let code = result.exitCode
-        guard code >= 0 else {
+        guard case .exited(let code) = result.ending else {
             throw StepFailure(
-                "cannot finish Puppet in step \(step): it was ended by signal \(-code)",
+                "cannot finish Puppet in step \(step): it was ended by signal "
+                    + "\(result.exitCode - 128); look for what ended it in the node's own log, then "
+                    + "run the step again",
                 retryable: true,
                 lines: Array(console.suffix(32))
             )
@@ -223,9 +224,9 @@ package struct ApplyStep: StepRunner {
     }
 
     private func readReport(_ path: String) -> PuppetReport? {
-        guard let data = FileManager.default.contents(atPath: path),
-            data.count <= PuppetReport.bytesMax
+        guard let bytes = FileTree().bytes(path, bytesMax: PuppetReport.bytesMax + 1),
+            bytes.count <= PuppetReport.bytesMax
         else { return nil }
-        return PuppetReport(text: String(decoding: data, as: UTF8.self))
+        return PuppetReport(text: String(decoding: bytes, as: UTF8.self))
     }
 }

@@ -157,8 +157,21 @@ actor ChunkWorker {
             let count = disk.rounded(extent.bytes)
             // The rest of the last block lies beyond the image.
             buffer.part(extent.bytes..<count).initializeMemory(as: UInt8.self, repeating: 0)
-            try disk.write(UnsafeRawBufferPointer(buffer.part(0..<count)), at: extent.offset)
+            try write(UnsafeRawBufferPointer(buffer.part(0..<count)), at: extent.offset)
             queue.finish(extent, kept: false)
+        }
+    }
+
+    /// Writes a chunk; long runs of zeros are cleared where the disk can do that by itself.
+    private func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws {
+        guard disk.geometry.clearsQuickly else { return try disk.write(bytes, at: offset) }
+        for run in ZeroRuns.parts(of: bytes) {
+            let start = offset + Int64(run.range.lowerBound)
+            if run.isZero {
+                try disk.clear(start..<(start + Int64(run.range.count)), by: .zero)
+            } else {
+                try disk.write(UnsafeRawBufferPointer(rebasing: bytes[run.range]), at: start)
+            }
         }
     }
 }

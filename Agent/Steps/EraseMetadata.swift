@@ -52,7 +52,7 @@ package struct EraseMetadata: StepRunner {
             for range in ranges { try disk.clear(range, by: .zero) }
             try disk.flush()
             for range in ranges {
-                guard try disk.bytes(range).allSatisfy({ $0 == 0 }) else {
+                guard try disk.readsAsZero(range) else {
                     throw StepFailure(
                         "cannot prove that \(device.path) was wiped: bytes \(range.lowerBound) to \(range.upperBound) do not read as zero; replace the disk",
                         retryable: true
@@ -110,6 +110,23 @@ package struct EraseMetadata: StepRunner {
             }
         }
         return merged
+    }
+}
+
+extension Disk {
+    /// Whether a range of whole blocks reads as zero.
+    ///
+    /// Read in pieces: a hostile table makes ranges as long as the disk.
+    fileprivate func readsAsZero(_ range: Range<Int64>) throws(SystemFailure) -> Bool {
+        let buffer = AlignedBuffer(bytes: 1 << 20)
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let count = Int(min(Int64(buffer.bytes.count), range.upperBound - offset))
+            try read(buffer.part(0..<count), at: offset)
+            guard ZeroRuns.isZero(UnsafeRawBufferPointer(buffer.part(0..<count))) else { return false }
+            offset += Int64(count)
+        }
+        return true
     }
 }
 

@@ -1,5 +1,6 @@
 import AgentSystem
 import Basics
+import Glibc
 import Protocol
 
 /// Writes one image to one disk, on a thread of its own.
@@ -204,14 +205,14 @@ actor ImageWriter {
 
     /// Reads a range and writes zeros where it is not zero; reading spares most disks most writes.
     private func clearSlowly(_ range: Range<Int64>) throws {
-        let zeros = AlignedBuffer(bytes: 4 << 20)
-        let found = AlignedBuffer(bytes: 4 << 20)
+        let zeros = AlignedBuffer(bytes: min(4 << 20, range.count))
+        let found = AlignedBuffer(bytes: min(4 << 20, range.count))
         var offset = range.lowerBound
         while offset < range.upperBound {
             try Task.checkCancellation()
             let count = Int(min(Int64(found.bytes.count), range.upperBound - offset))
             try disk.read(found.part(0..<count), at: offset)
-            if !isZero(UnsafeRawBufferPointer(found.part(0..<count))) {
+            if !ZeroRuns.isZero(UnsafeRawBufferPointer(found.part(0..<count))) {
                 try disk.write(UnsafeRawBufferPointer(zeros.part(0..<count)), at: offset)
             }
             offset += Int64(count)
@@ -242,22 +243,29 @@ actor ImageWriter {
         return queue.counts
     }
 
-    /// Writes what makes the disk whole: the config drive, the backup table, and last the disk's head.
+    /// Writes what makes the disk whole: first all but the tables, then, once that is on the medium, them.
+    ///
+    /// Firmware that finds only the backup table takes it, so that it must not be there before everything
+    /// else is.
     private func finish(_ plan: Plan) throws {
         report.progress(StepProgress(phase: "finish"))
         if let drive = plan.layout.drive {
-            let end = drive.range.lowerBound + Int64(drive.image.bytes.count)
+            // Its sectors have 2048 bytes, which is half a block of some disks.
+            let content = drive.image.bytes
+            let count = disk.rounded(content.count)
+            let rest = (drive.range.lowerBound + Int64(count))..<drive.range.upperBound
             if disk.geometry.clearsQuickly {
-                try disk.clear(rounded(end..<drive.range.upperBound), by: .zero)
+                try disk.clear(rest, by: .zero)
             } else {
-                try clearSlowly(rounded(end..<drive.range.upperBound))
+                try clearSlowly(rest)
             }
-            try disk.put(drive.image.bytes, at: drive.range.lowerBound)
+            let padding = [UInt8](repeating: 0, count: count - content.count)
+            try disk.put(content + padding, at: drive.range.lowerBound)
         }
-        try disk.put(plan.layout.table.tail, at: plan.layout.table.tailOffset)
         let first = min(Self.firstBytes, plan.head.count)
         try disk.put(Array(plan.head[first...]), at: Int64(first))
         try disk.flush()
+        try disk.put(plan.layout.table.tail, at: plan.layout.table.tailOffset)
         try disk.put(Array(plan.head[..<first]), at: 0)
         try disk.flush()
         do {
@@ -322,14 +330,4 @@ actor ImageWriter {
             report.log(["\(error): the firmware keeps its own boot order"])
         }
     }
-}
-
-/// Whether all bytes are zero.
-private func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    var place = 0
-    while place + 8 <= bytes.count {
-        if bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self) != 0 { return false }
-        place += 8
-    }
-    return bytes[place...].allSatisfy { $0 == 0 }
 }

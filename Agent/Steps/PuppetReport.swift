@@ -9,8 +9,8 @@ package struct PuppetReport: Sendable, Equatable {
     package var changed: UInt32 = 0
     package var total: UInt32 = 0
 
-    /// A report larger than this is not read.
-    package static let bytesMax = 64 << 20
+    /// A report larger than this is not read; one of 5,000 resources takes some 6 MiB.
+    package static let bytesMax = 16 << 20
     /// Failed resources that are kept.
     package static let failedMax = 64
 

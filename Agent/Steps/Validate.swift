@@ -72,9 +72,7 @@ package struct Validate: StepRunner {
         case .executable(let name): try await run(executable: name, within: limit)
         case .unitActive(let unit): try await isActive(unit: unit, within: limit)
         case .tcpPort(let port):
-            await onThread {
-                answer(of: port.host, port.port, request: nil, within: limit).problem
-            }
+            await ask(port.host, port.port, nil, within: limit).problem
         case .httpStatus(let wanted): await httpProblem(wanted, within: limit)
         case .fileExists(let path):
             access(path, F_OK) == 0 ? nil : "\(path) does not exist"
@@ -121,6 +119,16 @@ package struct Validate: StepRunner {
 
     // MARK: - Sockets
 
+    private func ask(
+        _ host: String,
+        _ port: UInt32,
+        _ request: String?,
+        within limit: Duration
+    ) async -> (problem: String?, line: String) {
+        let patience = Patience(time: time, end: time.elapsed + limit)
+        return await onThread { answer(of: host, port, request: request, patience) }
+    }
+
     private func httpProblem(_ wanted: WireHTTPStatus, within limit: Duration) async -> String? {
         guard let url = PlainURL(wanted.url) else {
             return "“\(wanted.url.prefix(200))” is not an http:// address"
@@ -128,9 +136,7 @@ package struct Validate: StepRunner {
         let request =
             "GET \(url.path) HTTP/1.1\r\nHost: \(url.authority)\r\nUser-Agent: rdo-agent\r\n"
             + "Accept: */*\r\nConnection: close\r\n\r\n"
-        let reply = await onThread {
-            answer(of: url.host, UInt32(url.port), request: request, within: limit)
-        }
+        let reply = await ask(url.host, UInt32(url.port), request, within: limit)
         if let problem = reply.problem { return problem }
         let words = reply.line.split(separator: " ")
         guard words.count >= 2, words[0].hasPrefix("HTTP/"), let status = UInt32(words[1]) else {
@@ -186,6 +192,21 @@ struct PlainURL: Equatable {
     private static func port(_ text: String) -> UInt16? { port(text[...]) }
 }
 
+/// The time that all waits of one try have together: a peer that sends a byte now and then must not
+/// prolong it.
+private struct Patience: Sendable {
+    let time: any TimeSource
+    let end: Duration
+
+    /// Waits until the socket is ready; false when the time is up.
+    func isReady(_ file: Int32, _ event: Int32) -> Bool {
+        let left = (end - time.elapsed).wholeNanoseconds / 1_000_000
+        guard left > 0 else { return false }
+        var entry = pollfd(fd: file, events: Int16(event), revents: 0)
+        return poll(&entry, 1, Int32(clamping: left)) == 1
+    }
+}
+
 /// Runs a call that blocks on a thread of its own.
 private func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
@@ -198,7 +219,7 @@ private func answer(
     of host: String,
     _ port: UInt32,
     request: String?,
-    within limit: Duration
+    _ patience: Patience
 ) -> (problem: String?, line: String) {
     let name = "\(host):\(port)"
     var hints = addrinfo()
@@ -224,7 +245,7 @@ private func answer(
             problem = "\(name): \(String(cString: strerror(errno)))"
             continue
         }
-        guard ready(file, POLLOUT, limit) else {
+        guard patience.isReady(file, POLLOUT) else {
             problem = "\(name) does not answer"
             continue
         }
@@ -236,7 +257,7 @@ private func answer(
             continue
         }
         guard let request else { return (nil, "") }
-        return exchange(file, request, name, limit)
+        return exchange(file, request, name, patience)
     }
     return (problem, "")
 }
@@ -245,7 +266,7 @@ private func exchange(
     _ file: Int32,
     _ request: String,
     _ name: String,
-    _ limit: Duration
+    _ patience: Patience
 ) -> (problem: String?, line: String) {
     let bytes = Array(request.utf8)
     guard send(file, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
@@ -254,17 +275,11 @@ private func exchange(
     var received: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 1024)
     while !received.contains(UInt8(ascii: "\n")), received.count < 4096 {
-        guard ready(file, POLLIN, limit) else { return ("\(name) does not answer", "") }
+        guard patience.isReady(file, POLLIN) else { return ("\(name) does not answer", "") }
         let count = recv(file, &buffer, buffer.count, 0)
         guard count > 0 else { break }
         received += buffer[..<count]
     }
     let line = received.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
     return (nil, String(decoding: line, as: UTF8.self))
-}
-
-/// Waits until the socket is ready.
-private func ready(_ file: Int32, _ event: Int32, _ limit: Duration) -> Bool {
-    var entry = pollfd(fd: file, events: Int16(event), revents: 0)
-    return poll(&entry, 1, Int32(clamping: limit.wholeNanoseconds / 1_000_000)) == 1
 }

@@ -109,13 +109,18 @@ package struct ConfigDriveImage: Sendable {
                 if let known = place.directories.first(where: { $0.name == part }) {
                     place = known
                 } else {
+                    guard !place.files.contains(where: { $0.name == part }) else {
+                        throw MalformedConfigDrive("a part of “\(name.prefix(80))” is a file")
+                    }
                     let made = Directory(name: part, parent: place)
                     place.directories.append(made)
                     place = made
                 }
             }
-            guard !place.directories.contains(where: { $0.name == last }) else {
-                throw MalformedConfigDrive("“\(name.prefix(80))” is a directory as well")
+            guard !place.directories.contains(where: { $0.name == last }),
+                !place.files.contains(where: { $0.name == last })
+            else {
+                throw MalformedConfigDrive("“\(name.prefix(80))” is there twice")
             }
             place.files.append((last, "", content, 0))
         }

@@ -11,15 +11,27 @@ package struct FileTree: Sendable {
     package static let namesMax = 16_384
 
     private let root: String
+    /// What stands in place of a directory.
+    private let made: (@Sendable (String) -> [UInt8]?)?
 
     /// Reads below `root`, which has no slash at its end.
-    package init(root: String = "") { self.root = root }
+    package init(root: String = "") {
+        self.root = root
+        made = nil
+    }
+
+    /// A tree whose files a function makes as they are read; it has no directories and no links.
+    package init(files: @escaping @Sendable (String) -> [UInt8]?) {
+        root = "/dev/null/"
+        made = files
+    }
 
     /// The path as the kernel knows it.
     package func path(_ path: String) -> String { root + path }
 
     /// The file's bytes up to `bytesMax`; `nil` when it cannot be read.
     package func bytes(_ path: String, bytesMax: Int = FileTree.bytesMax) -> [UInt8]? {
+        if let made { return made(path).map { Array($0.prefix(bytesMax)) } }
         let file = open(root + path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard file >= 0 else { return nil }
         defer { close(file) }
@@ -64,7 +76,10 @@ package struct FileTree: Sendable {
     }
 
     /// Whether something is there.
-    package func exists(_ path: String) -> Bool { access(root + path, F_OK) == 0 }
+    package func exists(_ path: String) -> Bool {
+        if let made { return made(path) != nil }
+        return access(root + path, F_OK) == 0
+    }
 
     /// Where a symbolic link points, as written in it.
     package func link(_ path: String) -> String? {

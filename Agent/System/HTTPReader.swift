@@ -141,7 +141,8 @@ final class HTTPReader {
     ) throws(TransferFailure) {
         while true {
             let size = try line(deadline).prefix { $0 != UInt8(ascii: ";") }
-            guard !size.isEmpty, size.count <= 8,
+            // A sign is no digit, although `Int` would take it.
+            guard (1...8).contains(size.count), !size.starts(with: [UInt8(ascii: "+")]),
                 let count = Int(String(decoding: size, as: UTF8.self), radix: 16), count >= 0
             else { throw malformed("a malformed chunk", deadline) }
             guard body.count + count <= bytesMax else { throw tooLong(bytesMax, deadline) }

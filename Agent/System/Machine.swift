@@ -20,7 +20,7 @@ package struct MachineFacts: Sendable, Equatable {
 
 /// Looks at the machine on a thread of its own: firmware and BMCs take their time.
 package actor Machine {
-    private let thread = OwnThread(name: "machine")
+    private nonisolated let executor: any SerialExecutor
     private let tree: FileTree
     private let network: any Network
     private let firmware: any Firmware
@@ -29,15 +29,18 @@ package actor Machine {
     private var firmwareFacts: (uuid: String, bmc: String)?
 
     nonisolated package var unownedExecutor: UnownedSerialExecutor {
-        thread.asUnownedSerialExecutor()
+        executor.asUnownedSerialExecutor()
     }
 
+    /// Looks through these; `executor` runs what blocks.
     package init(
         tree: FileTree,
         disks: any BlockDevices,
         network: any Network,
-        firmware: any Firmware
+        firmware: any Firmware,
+        executor: any SerialExecutor = OwnThread(name: "machine")
     ) {
+        self.executor = executor
         self.tree = tree
         self.network = network
         self.firmware = firmware

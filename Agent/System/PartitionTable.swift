@@ -295,7 +295,7 @@ package struct PartitionTable: Sendable, Equatable {
 
     /// Where `tail` belongs.
     package var tailOffset: Int64 {
-        Int64(diskBlocks) * Int64(blockBytes) - Int64(tail.count)
+        Int64(diskBlocks - entryBlocks - 1) * Int64(blockBytes)
     }
 
     private var entryBlocks: UInt64 {

@@ -12,6 +12,8 @@ package import Transport
 /// those of one node stay in one lane and therefore in order, and a slow area delays only its lane.
 package struct AgentGateway: Service {
     private static let lanesCount = 4
+    /// Machines that are enrolled at one time: what they store then shares its commits.
+    private static let enrolmentsMax = 32
     /// Reports that wait in one lane before those that may be dropped are.
     private static let laneMax = 1024
 
@@ -74,27 +76,40 @@ package struct AgentGateway: Service {
     }
 
     package func run() async throws {
+        try await cancelWhenGracefulShutdown { try await work() }
+    }
+
+    /// Works until cancelled; starts no task outside its own.
+    package func work() async throws {
         try await registry.publishKeys()
-        try await cancelWhenGracefulShutdown {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask(name: "enrolment") { await serveEnrolment() }
-                group.addTask(name: "control") { await serveControl() }
-                group.addTask(name: "telemetry") { await serveTelemetry() }
-                group.addTask(name: "stream") { await publishChanges() }
-                group.addTask(name: "sessions") { try await watchSessions() }
-                for (index, lane) in lanes.enumerated() {
-                    group.addTask(name: "reports-\(index)") { await deliver(from: lane) }
-                }
-                do {
-                    try await group.waitForAll()
-                } catch is CancellationError {}
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask(name: "enrolment") { await serveEnrolment() }
+            group.addTask(name: "control") { await serveControl() }
+            group.addTask(name: "telemetry") { await serveTelemetry() }
+            group.addTask(name: "stream") { await publishChanges() }
+            group.addTask(name: "sessions") { try await watchSessions() }
+            for (index, lane) in lanes.enumerated() {
+                group.addTask(name: "reports-\(index)") { await deliver(from: lane) }
             }
+            do {
+                try await group.waitForAll()
+            } catch is CancellationError {}
         }
     }
 
     private func serveEnrolment() async {
-        for await arrival in link.enrolments {
-            link.send(.reply(await enrolment.answer(arrival)), to: arrival.peer)
+        await withTaskGroup(of: Void.self) { group in
+            var running = 0
+            for await arrival in link.enrolments {
+                if running == Self.enrolmentsMax {
+                    await group.next()
+                    running -= 1
+                }
+                running += 1
+                group.addTask(name: "enrolment request") {
+                    link.send(.reply(await enrolment.answer(arrival)), to: arrival.peer)
+                }
+            }
         }
     }
 

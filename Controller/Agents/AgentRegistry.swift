@@ -38,7 +38,6 @@ package final class AgentRegistry: Sendable {
     private let time: any TimeSource
     private let random: any RandomSource
     private let admitted = Mutex(AdmittedKeys(generation: 0))
-    private let generation = Atomic<UInt64>(0)
 
     package init(
         database: Database,
@@ -242,9 +241,9 @@ package final class AgentRegistry: Sendable {
     func bind(
         _ key: AgentKey,
         digest: [UInt8],
-        judge: @Sendable (AgentToken?, AgentKey?) -> EnrolmentVerdict
+        judge: @escaping @Sendable (AgentToken?, AgentKey?) -> EnrolmentVerdict
     ) async throws -> EnrolmentVerdict {
-        try await change { transaction in
+        try await database.write { [self] transaction in
             let token = try transaction.agentToken(digest: digest)
             let verdict = judge(token, try transaction.agentKey(key.key))
             guard case .bind(_, let state) = verdict, let token else { return verdict }
@@ -253,7 +252,14 @@ package final class AgentRegistry: Sendable {
             var bound = key
             bound.state = state
             switch state {
-            case .bound: try transaction.replaceBound(with: bound, at: key.since)
+            case .bound:
+                let replaced = try transaction.replaceBound(with: bound, at: key.since)
+                transaction.whenStored { [self] in
+                    publish { keys in
+                        for old in replaced { keys.agents[old] = nil }
+                        keys.agents[key.key] = AgentIdentity(node: key.node, role: key.role)
+                    }
+                }
             case .waiting:
                 for old in try transaction.agentKeys(of: key.node, role: key.role)
                 where old.state == .waiting { try transaction.delete(old) }
@@ -296,31 +302,46 @@ package final class AgentRegistry: Sendable {
 
     /// Runs a transaction and tells the link all keys that result.
     private func change<Value: Sendable>(
-        _ body: @Sendable (Transaction) throws -> Value
+        _ body: @escaping @Sendable (Transaction) throws -> Value
     ) async throws -> Value {
-        let (value, keys) = try await database.write { transaction in
+        try await database.write { [self] transaction in
             let value = try body(transaction)
-            var keys = AdmittedKeys(generation: 0)
-            for key in try transaction.agentKeys() where key.state == .bound {
-                keys.agents[key.key] = AgentIdentity(node: key.node, role: key.role)
+            let agents = try transaction.boundKeys()
+            var readers: [CurvePublicKey: String] = [:]
+            for reader in try transaction.readerKeys() { readers[reader.key] = reader.name }
+            transaction.whenStored { [self, readers] in
+                publish { keys in
+                    keys.agents = agents
+                    keys.readers = readers
+                }
             }
-            for reader in try transaction.readerKeys() { keys.readers[reader.key] = reader.name }
-            // Transactions run one after the other: the later one has the higher number.
-            keys.generation = generation.add(1, ordering: .relaxed).newValue
-            return (value, keys)
+            return value
         }
-        admitted.withLock { present in
-            if keys.generation > present.generation { present = keys }
+    }
+
+    /// Tells the link a new snapshot; called in the order of the transactions.
+    ///
+    /// Thousands of machines that enrol change one key each, so their keys are not read anew each time.
+    private func publish(_ edit: (inout AdmittedKeys) -> Void) {
+        let keys = admitted.withLock { keys in
+            edit(&keys)
+            keys.generation += 1
+            return keys
         }
         link.admit(keys)
-        return value
     }
 }
 
 extension Transaction {
     /// Binds a key; the keys of earlier boots of the same node and role are revoked.
-    fileprivate func replaceBound(with key: AgentKey, at now: Timestamp) throws {
-        for old in try agentKeys(of: key.node, role: key.role) where old.key != key.key {
+    /// - Returns: those keys.
+    @discardableResult
+    fileprivate func replaceBound(
+        with key: AgentKey,
+        at now: Timestamp
+    ) throws -> [CurvePublicKey] {
+        let replaced = try agentKeys(of: key.node, role: key.role).filter { $0.key != key.key }
+        for old in replaced {
             try delete(old)
             try record(
                 kind: "agent",
@@ -333,5 +354,6 @@ extension Transaction {
             )
         }
         try insert(key)
+        return replaced.map(\.key)
     }
 }

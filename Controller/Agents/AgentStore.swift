@@ -39,7 +39,11 @@ package enum AgentStore {
                     created INTEGER NOT NULL
                 ) STRICT;
                 """
-        )
+        ),
+        Migration(
+            name: "agents-002",
+            sql: "CREATE INDEX agent_key_node ON agent_key (node, role)"
+        ),
     ]
 }
 
@@ -111,7 +115,29 @@ extension Transaction {
     }
 
     func agentKeys(of node: NodeID, role: AgentRole?) throws -> [AgentKey] {
-        try agentKeys().filter { $0.node == node && (role == nil || $0.role == role) }
+        try Row.fetchAll(
+            sql,
+            sql: """
+                SELECT * FROM agent_key WHERE node = ? AND (? IS NULL OR role = ?)
+                ORDER BY since, key
+                """,
+            arguments: [node.text, role?.rawValue, role?.rawValue]
+        ).compactMap(agentKey)
+    }
+
+    /// Whom each bound key belongs to.
+    func boundKeys() throws -> [CurvePublicKey: AgentIdentity] {
+        var keys: [CurvePublicKey: AgentIdentity] = [:]
+        for row in try Row.fetchAll(
+            sql,
+            sql: "SELECT key, node, role FROM agent_key WHERE state = 'bound'"
+        ) {
+            guard let key = CurvePublicKey(bytes: bytes(row[0])),
+                let role = AgentRole(rawValue: row[2])
+            else { continue }
+            keys[key] = AgentIdentity(node: NodeID(unchecked: row[1]), role: role)
+        }
+        return keys
     }
 
     func insert(_ key: AgentKey) throws {

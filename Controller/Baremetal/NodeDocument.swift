@@ -73,6 +73,30 @@ struct NodeDocument: Sendable {
         return .object(members)
     }
 
+    /// Writes the same object as `object`, without making it first.
+    func append(_ fields: NodeFields, to text: inout JSONText) {
+        text.append(raw: "{")
+        for (index, field) in fields.sorted.enumerated() {
+            if index > 0 { text.append(raw: ",") }
+            text.append(raw: field.key)
+            if let below = field.below {
+                appendLinks(below, to: &text)
+            } else {
+                text.append(value(field.name))
+            }
+        }
+        text.append(raw: "}")
+    }
+
+    /// Every node has five pairs of links: most of its text.
+    private func appendLinks(_ below: String, to text: inout JSONText) {
+        text.append(raw: #"[{"href":"#)
+        text.append("\(root)/v1/nodes/\(node.id.text)\(below)")
+        text.append(raw: #","rel":"self"},{"href":"#)
+        text.append("\(root)/nodes/\(node.id.text)\(below)")
+        text.append(raw: #","rel":"bookmark"}]"#)
+    }
+
     private func value(_ name: String) -> JSONValue {
         switch name {
         case "uuid": .string(node.id.text)
@@ -207,6 +231,58 @@ struct NodeDocument: Sendable {
             "at": .string(obstacle.at.description),
             "next_try": .string(obstacle.nextTry.description),
         ]
+    }
+}
+
+/// The fields that an answer shows, made ready once for all its rows.
+struct NodeFields: Sendable {
+    /// One of them; `key` is the name with its quotation marks and colon, `below` the end of the address
+    /// where it is a pair of links.
+    struct Field {
+        let name: String
+        let key: [UInt8]
+        let below: String?
+    }
+
+    /// In the order of their names.
+    let sorted: [Field]
+
+    init(_ names: [String]) {
+        sorted = Set(names).sorted().map { name in
+            let below: String? =
+                switch name {
+                case "links": ""
+                case "ports", "portgroups", "states", "volume": "/\(name)"
+                default: nil
+                }
+            return Field(name: name, key: Array("\"\(name)\":".utf8), below: below)
+        }
+    }
+}
+
+extension NodeSummary {
+    /// Writes what `NodeDocument.summary` names.
+    func append(to text: inout JSONText, root: String) {
+        func append(_ value: String?) {
+            if let value { text.append(value) } else { text.append(raw: "null") }
+        }
+        text.append(raw: #"{"instance_uuid":"#)
+        append(instanceID)
+        text.append(raw: #","links":[{"href":"#)
+        text.append("\(root)/v1/nodes/\(id)")
+        text.append(raw: #","rel":"self"},{"href":"#)
+        text.append("\(root)/nodes/\(id)")
+        text.append(raw: #","rel":"bookmark"}],"maintenance":"#)
+        text.append(raw: isInMaintenance ? "true" : "false")
+        text.append(raw: #","name":"#)
+        append(name)
+        text.append(raw: #","power_state":"#)
+        append(powerState)
+        text.append(raw: #","provision_state":"#)
+        text.append(provisionState)
+        text.append(raw: #","uuid":"#)
+        text.append(id)
+        text.append(raw: "}")
     }
 }
 

@@ -155,10 +155,67 @@ private struct NodeConditions {
     }
 }
 
+/// What a list without details shows of a node.
+struct NodeSummary: Sendable {
+    let id: String
+    let name: String?
+    let instanceID: String?
+    let powerState: String?
+    let isInMaintenance: Bool
+    let provisionState: String
+}
+
 extension Transaction {
     /// The nodes of one page.
     /// - Throws: `Fault` of kind `invalid` when the marker is no node.
     package func nodes(_ query: NodeQuery, sealer: Sealer) throws -> [Node] {
+        let (tail, arguments) = try selection(query)
+        let rows = try Row.fetchCursor(
+            sql,
+            SQLRequest(
+                sql: "SELECT \(NodeColumn.list) FROM node \(tail)",
+                arguments: arguments,
+                cached: true
+            )
+        )
+        var nodes: [Node] = []
+        while let row = try rows.next() { nodes.append(try Node(row: row, sealer: sealer)) }
+        return nodes
+    }
+
+    /// The nodes of one page without what takes time to read.
+    /// - Throws: `Fault` of kind `invalid` when the marker is no node.
+    func summaries(_ query: NodeQuery) throws -> [NodeSummary] {
+        let (tail, arguments) = try selection(query)
+        let columns = "id, name, instanceID, powerState, maintenance IS NOT NULL, provisionState"
+        let rows = try Row.fetchCursor(
+            sql,
+            SQLRequest(
+                sql: "SELECT \(columns) FROM node \(tail)",
+                arguments: arguments,
+                cached: true
+            )
+        )
+        var summaries: [NodeSummary] = []
+        while let row = try rows.next() {
+            summaries.append(
+                NodeSummary(
+                    id: row[0],
+                    name: row[1],
+                    instanceID: row[2],
+                    powerState: row[3],
+                    isInMaintenance: row[4],
+                    provisionState: row[5]
+                )
+            )
+        }
+        return summaries
+    }
+
+    /// Everything after the name of the table.
+    private func selection(
+        _ query: NodeQuery
+    ) throws -> (tail: String, arguments: StatementArguments) {
         var conditions = NodeConditions(query)
         let column = query.sortKey.column
         let order = query.descending ? "DESC" : "ASC"
@@ -183,14 +240,10 @@ extension Transaction {
         let texts = conditions.texts
         let filter = texts.isEmpty ? "" : "WHERE " + texts.joined(separator: " AND ")
         let arguments = conditions.arguments + [min(max(query.limit, 1), NodeQuery.limitMax)]
-        return try Row.fetchAll(
-            sql,
-            sql: """
-                SELECT * FROM node \(filter)
-                ORDER BY \(column) \(order), serial \(order) LIMIT ?
-                """,
-            arguments: StatementArguments(arguments)
-        ).map { try Node(row: $0, sealer: sealer) }
+        return (
+            "\(filter) ORDER BY \(column) \(order), serial \(order) LIMIT ?",
+            StatementArguments(arguments)
+        )
     }
 
     /// The only node with this BMC address that has no port yet; `nil` when there is none or several.
@@ -198,7 +251,7 @@ extension Transaction {
         let rows = try Row.fetchAll(
             sql,
             sql: """
-                SELECT * FROM node
+                SELECT \(NodeColumn.list) FROM node
                 WHERE json_extract(driverFields, '$.ipmi_address') = ?
                   AND NOT EXISTS (SELECT 1 FROM port WHERE port.node = node.id)
                 LIMIT 2

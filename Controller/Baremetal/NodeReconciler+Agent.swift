@@ -20,9 +20,10 @@ extension NodeReconciler {
         switch action {
         case .verifyBMC: return try await verifyBMC(node)
         case .bringUpRamdisk:
-            guard let session = await agents.session(of: node.id, role: .ramdisk) else {
-                return try await bootRamdisk(node)
-            }
+            // A key that another one contests gets nothing; the next boot settles it.
+            guard let session = await agents.session(of: node.id, role: .ramdisk),
+                try await keys.mayReceiveSecrets(node.id, role: .ramdisk)
+            else { return try await bootRamdisk(node) }
             return try await use(session, for: node)
         case .awaitRamdisk(let poweredAt):
             guard let session = await agents.session(of: node.id, role: .ramdisk),
@@ -104,6 +105,13 @@ extension NodeReconciler {
             return .wait("the agent to end another command", until: now + Self.lookAgain)
         }
         guard try await keys.mayReceiveSecrets(node.id, role: .ramdisk) else {
+            if let job = node.state.ramdiskJob, job.boots < NodeLifecycle.bootsMax {
+                return try await apply(
+                    .agentMissing,
+                    to: node,
+                    cause: "another key came with the same token: the machine is booted anew"
+                )
+            }
             return try await meet(
                 "cannot trust the agent of node \(node.label): another key came with the same token; accept the right fingerprint or boot the machine anew",
                 detail: session.address,

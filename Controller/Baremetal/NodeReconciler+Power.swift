@@ -3,6 +3,9 @@ import Logging
 import Power
 import Protocol
 
+/// Says that a node changed while it was worked on, so that the work must be thought over.
+struct WorkOvertaken: Error {}
+
 // What goes through the BMC.
 extension NodeReconciler {
     /// How long a machine may take to follow an order that its BMC took.
@@ -24,6 +27,8 @@ extension NodeReconciler {
                 )
             }
             return try await body(try driver.bmc(of: node), driver.power)
+        } catch is WorkOvertaken {
+            return .changed
         } catch let fault as PowerFault {
             return try await meet(fault.message, detail: fault.detail, node, fault.isTransient)
         } catch let fault as Fault where fault.kind == .invalid {
@@ -70,12 +75,23 @@ extension NodeReconciler {
         }
     }
 
+    /// Looks once more, right before the machine is switched: work takes its time, and meanwhile somebody
+    /// may have put his hands into the machine.
+    /// - Throws: `WorkOvertaken` when the node is not as it was seen, or switching is forbidden now.
+    private func requireStill(_ seen: Node, isAsked: Bool = false) async throws {
+        guard let node = try await service.find(seen.id), node.attempt == seen.attempt,
+            node.state == seen.state, node.powerWish == seen.powerWish, node.lockout == nil,
+            isAsked || node.maintenance == nil
+        else { throw WorkOvertaken() }
+    }
+
     /// Switches a machine and looks until it followed.
     /// - Throws: `PowerFault` when the BMC took the order and the machine did not follow.
     func bring(_ node: Node, to goal: PowerState, _ bmc: BMC, _ power: any PowerControl)
         async throws
     {
         if try await power.power(of: bmc) == goal { return }
+        try await requireStill(node)
         try await power.change(goal == .on ? .on : .off, of: bmc)
         let begin = time.elapsed
         while try await power.power(of: bmc) != goal {
@@ -139,6 +155,7 @@ extension NodeReconciler {
             let now = time.now
             switch node.powerStep(observed, at: now) {
             case .ask(let change):
+                try await requireStill(node, isAsked: true)
                 try await power.change(change, of: bmc)
                 try await service.apply(nil, to: node, cause: "power \(change.rawValue) asked") {
                     $0.powerAsked(change)

@@ -54,20 +54,22 @@ package final class NodeReconciler: Service {
 
     var budgets: NodeBudgets { service.settings.budgets }
 
-    /// Works until cancelled.
     package func run() async throws {
+        try await cancelWhenGracefulShutdown { try await self.work() }
+    }
+
+    /// Works until cancelled; starts no task outside its own.
+    package func work() async throws {
         for id in try await service.allIDs() { queue.wake(id) }
         let runningMax = service.settings.workersMax
-        await cancelWhenGracefulShutdown {
-            await withDiscardingTaskGroup { group in
-                group.addTask(name: "node clock") { await self.tick() }
-                for await _ in self.queue.changes {
-                    while let id = self.queue.take(runningMax: runningMax) {
-                        group.addTask(name: "node \(id)") { await self.work(on: id) }
-                    }
+        await withDiscardingTaskGroup { group in
+            group.addTask(name: "node clock") { await self.tick() }
+            for await _ in self.queue.changes {
+                while let id = self.queue.take(runningMax: runningMax) {
+                    group.addTask(name: "node \(id)") { await self.work(on: id) }
                 }
-                group.cancelAll()
             }
+            group.cancelAll()
         }
     }
 
@@ -144,7 +146,7 @@ package final class NodeReconciler: Service {
         _ fact: NodeFact,
         to node: Node,
         cause: String,
-        edit: @Sendable (inout Node) -> Void = { _ in }
+        edit: @escaping @Sendable (inout Node) -> Void = { _ in }
     ) async throws -> Outcome {
         try await service.apply(fact, to: node, cause: cause, edit: edit)
         return .changed

@@ -87,37 +87,25 @@ package let baremetalMigrations = [
 extension Transaction {
     /// The node with this identifier; `nil` when there is none.
     package func node(_ id: NodeID, sealer: Sealer) throws -> Node? {
-        try Row.fetchOne(sql, sql: "SELECT * FROM node WHERE id = ?", arguments: [id.text])
+        try row("SELECT \(NodeColumn.list) FROM node WHERE id = ?", [id.text])
             .map { try Node(row: $0, sealer: sealer) }
     }
 
     /// The node with this UUID or name; `nil` when there is none.
     package func node(named reference: String, sealer: Sealer) throws -> Node? {
         if let id = NodeID(reference), let node = try node(id, sealer: sealer) { return node }
-        return try Row.fetchOne(
-            sql,
-            sql: "SELECT * FROM node WHERE name = ?",
-            arguments: [reference]
-        )
-        .map { try Node(row: $0, sealer: sealer) }
+        return try row("SELECT \(NodeColumn.list) FROM node WHERE name = ?", [reference])
+            .map { try Node(row: $0, sealer: sealer) }
     }
 
     /// Whether another node has this name.
     func nodeNameIsTaken(_ name: String, except id: NodeID) throws -> Bool {
-        try Bool.fetchOne(
-            sql,
-            sql: "SELECT EXISTS (SELECT 1 FROM node WHERE name = ? AND id <> ?)",
-            arguments: [name, id.text]
-        ) ?? false
+        try exists("SELECT 1 FROM node WHERE name = ? AND id <> ?", [name, id.text])
     }
 
     /// Whether another node has this instance.
     func instanceIsTaken(_ instance: String, except id: NodeID) throws -> Bool {
-        try Bool.fetchOne(
-            sql,
-            sql: "SELECT EXISTS (SELECT 1 FROM node WHERE instanceID = ? AND id <> ?)",
-            arguments: [instance, id.text]
-        ) ?? false
+        try exists("SELECT 1 FROM node WHERE instanceID = ? AND id <> ?", [instance, id.text])
     }
 
     /// Stores a node, new or changed, and one row of the change feed when its state changed.
@@ -135,23 +123,23 @@ extension Transaction {
         var values = try node.columns(sealer: sealer)
         if before == nil {
             let names = values.keys.sorted()
-            try sql.execute(
-                sql: """
-                    INSERT INTO node (\(names.joined(separator: ", ")))
-                    VALUES (\(names.map { ":\($0)" }.joined(separator: ", ")))
-                    """,
-                arguments: StatementArguments(values)
+            try execute(
+                """
+                INSERT INTO node (\(names.joined(separator: ", ")))
+                VALUES (\(names.map { ":\($0)" }.joined(separator: ", ")))
+                """,
+                StatementArguments(values)
             )
         } else {
             // Sealing makes new bytes each time; unchanged secrets keep theirs.
             if before?.driverInfo == node.driverInfo { values["driverSecrets"] = nil }
             let names = values.keys.filter { $0 != "id" }.sorted()
-            try sql.execute(
-                sql: """
-                    UPDATE node SET \(names.map { "\($0) = :\($0)" }.joined(separator: ", "))
-                    WHERE id = :id
-                    """,
-                arguments: StatementArguments(values)
+            try execute(
+                """
+                UPDATE node SET \(names.map { "\($0) = :\($0)" }.joined(separator: ", "))
+                WHERE id = :id
+                """,
+                StatementArguments(values)
             )
         }
         let old = before?.state.ironicName ?? ""
@@ -194,6 +182,11 @@ extension Transaction {
         try String.fetchAll(sql, sql: "SELECT id FROM node ORDER BY serial").map(
             NodeID.init(unchecked:)
         )
+    }
+
+    /// How many nodes there are.
+    package func nodeCount() throws -> Int {
+        try Int.fetchOne(sql, sql: "SELECT COUNT(*) FROM node") ?? 0
     }
 
     /// How many nodes are in each provision state, by Ironic's words.
@@ -292,57 +285,81 @@ private func encoded(_ value: (some Encodable)?) throws -> String? {
     return try value.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
 }
 
+/// The columns that a node is made of, in the order in which they are asked for.
+///
+/// A column's name is looked up in every row anew, which takes longer than to read the row; its place is not.
+enum NodeColumn: Int, CaseIterable {
+    case id, driver, createdAt, name, driverFields
+    case driverSecrets, properties, extra, instanceInfo, instanceID
+    case networkData, description, resourceClass, conductorGroup, owner
+    case lessee, traits, automatedClean, protected, protectedReason
+    case retired, retiredReason, interfaces, state, stateData
+    case stateSince, attempt, powerState, powerWish, maintenance
+    case lockout, lastError, lastLines, obstacle, updatedAt
+    case inspectionStartedAt, inspectionFinishedAt, instanceName, chassis, parentNode
+    case shard, allocation, isPowerOffDisabled
+
+    /// For a SELECT.
+    static let list = allCases.map { "\($0)" }.joined(separator: ", ")
+}
+
+extension Row {
+    fileprivate subscript<Value: DatabaseValueConvertible & StatementColumnConvertible>(
+        _ column: NodeColumn
+    ) -> Value { self[column.rawValue] }
+}
+
 extension Node {
     init(row: Row, sealer: Sealer) throws {
         self.init(
-            id: NodeID(unchecked: row["id"]),
-            driver: row["driver"],
-            at: Timestamp(nanoseconds: row["createdAt"])
+            id: NodeID(unchecked: row[.id]),
+            driver: row[.driver],
+            at: Timestamp(nanoseconds: row[.createdAt])
         )
-        name = row["name"]
-        driverInfo.fields = try members(row["driverFields"])
-        if let sealed = row["driverSecrets"] as Data? {
+        name = row[.name]
+        driverInfo.fields = try members(row[.driverFields])
+        if let sealed = row[.driverSecrets] as Data? {
             let text = try sealer.open(Array(sealed), for: "node/\(id)/driver_info")
             for (key, value) in try members(text.reveal()) {
                 driverInfo.secrets[key] = Secret(value.text ?? "")
             }
         }
-        properties = try members(row["properties"])
-        extra = try members(row["extra"])
-        instanceInfo = try members(row["instanceInfo"])
-        instanceID = row["instanceID"]
-        instanceName = row["instanceName"]
-        chassis = row["chassis"]
-        parent = (row["parentNode"] as String?).map(NodeID.init(unchecked:))
-        shard = row["shard"]
-        allocation = row["allocation"]
-        isPowerOffDisabled = row["isPowerOffDisabled"]
-        networkData = try members(row["networkData"])
-        description = row["description"]
-        resourceClass = row["resourceClass"]
-        conductorGroup = row["conductorGroup"]
-        owner = row["owner"]
-        lessee = row["lessee"]
-        traits = try texts(row["traits"])
-        automatedClean = row["automatedClean"]
-        protected = Flag(isSet: row["protected"], reason: row["protectedReason"])
-        retired = Flag(isSet: row["retired"], reason: row["retiredReason"])
-        interfaces = try members(row["interfaces"]).compactMapValues(\.text)
-        state = try Self.state(name: row["state"], data: row["stateData"])
-        stateSince = Timestamp(nanoseconds: row["stateSince"])
-        attempt = Attempt(UInt64(row["attempt"] as Int64))
-        powerState = (row["powerState"] as String?).flatMap(PowerState.init(rawValue:))
-        powerWish = try decoded(row["powerWish"])
-        maintenance = try decoded(row["maintenance"])
-        lockout = try decoded(row["lockout"])
-        lastError = row["lastError"]
-        lastLines = try texts(row["lastLines"])
-        obstacle = try decoded(row["obstacle"])
-        updatedAt = (row["updatedAt"] as Int64?).map(Timestamp.init(nanoseconds:))
-        inspectionStartedAt = (row["inspectionStartedAt"] as Int64?).map(
+        properties = try members(row[.properties])
+        extra = try members(row[.extra])
+        instanceInfo = try members(row[.instanceInfo])
+        instanceID = row[.instanceID]
+        instanceName = row[.instanceName]
+        chassis = row[.chassis]
+        parent = (row[.parentNode] as String?).map(NodeID.init(unchecked:))
+        shard = row[.shard]
+        allocation = row[.allocation]
+        isPowerOffDisabled = row[.isPowerOffDisabled]
+        networkData = try members(row[.networkData])
+        description = row[.description]
+        resourceClass = row[.resourceClass]
+        conductorGroup = row[.conductorGroup]
+        owner = row[.owner]
+        lessee = row[.lessee]
+        traits = try texts(row[.traits])
+        automatedClean = row[.automatedClean]
+        protected = Flag(isSet: row[.protected], reason: row[.protectedReason])
+        retired = Flag(isSet: row[.retired], reason: row[.retiredReason])
+        interfaces = try members(row[.interfaces]).compactMapValues(\.text)
+        state = try Self.state(name: row[.state], data: row[.stateData])
+        stateSince = Timestamp(nanoseconds: row[.stateSince])
+        attempt = Attempt(UInt64(row[.attempt] as Int64))
+        powerState = (row[.powerState] as String?).flatMap(PowerState.init(rawValue:))
+        powerWish = try decoded(row[.powerWish])
+        maintenance = try decoded(row[.maintenance])
+        lockout = try decoded(row[.lockout])
+        lastError = row[.lastError]
+        lastLines = try texts(row[.lastLines])
+        obstacle = try decoded(row[.obstacle])
+        updatedAt = (row[.updatedAt] as Int64?).map(Timestamp.init(nanoseconds:))
+        inspectionStartedAt = (row[.inspectionStartedAt] as Int64?).map(
             Timestamp.init(nanoseconds:)
         )
-        inspectionFinishedAt = (row["inspectionFinishedAt"] as Int64?).map(
+        inspectionFinishedAt = (row[.inspectionFinishedAt] as Int64?).map(
             Timestamp.init(nanoseconds:)
         )
     }

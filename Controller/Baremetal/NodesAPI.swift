@@ -99,14 +99,39 @@ package struct NodesAPI: RouteArea {
             let known = Set(NodeDocument.names(call.version))
             names = NodeDocument.summary.filter(known.contains)
         }
-        let nodes = try await service.nodes(marked, by: call.principal)
-        var body: [String: JSONValue] = [
-            "nodes": .array(nodes.map { document($0, call.version).object(names) })
-        ]
-        if nodes.count == marked.limit, let last = nodes.last {
-            body["next"] = .string(call.next(root, after: last.id.text, limit: marked.limit))
+        guard names != NodeDocument.summary || call.version.minor < 39 else {
+            let nodes = try await service.summaries(marked, by: call.principal)
+            return page(call, marked, nodes.last?.id, of: nodes) { $0.append(to: &$1, root: root) }
         }
-        return .json(.object(body))
+        let nodes = try await service.nodes(marked, by: call.principal)
+        let fields = NodeFields(names)
+        return page(call, marked, nodes.last?.id.text, of: nodes) {
+            document($0, call.version).append(fields, to: &$1)
+        }
+    }
+
+    /// A page of a list, written row by row.
+    private func page<Row>(
+        _ call: BaremetalCall,
+        _ query: NodeQuery,
+        _ last: String?,
+        of rows: [Row],
+        _ append: (Row, inout JSONText) -> Void
+    ) -> Response {
+        var text = JSONText()
+        text.append(raw: "{")
+        if rows.count == query.limit, let last {
+            text.append(raw: #""next":"#)
+            text.append(call.next(root, after: last, limit: query.limit))
+            text.append(raw: ",")
+        }
+        text.append(raw: #""nodes":["#)
+        for (index, row) in rows.enumerated() {
+            if index > 0 { text.append(raw: ",") }
+            append(row, &text)
+        }
+        text.append(raw: "]}")
+        return .json(bytes: text.bytes)
     }
 
     private func show(_ call: BaremetalCall) async throws -> Response {
@@ -114,7 +139,18 @@ package struct NodesAPI: RouteArea {
         let names =
             try call.request.query("fields").map { try NodeDocument.wanted($0, call.version) }
             ?? NodeDocument.names(call.version)
-        return .json(document(node, call.version).object(names))
+        return answer(node, names, call.version)
+    }
+
+    private func answer(
+        _ node: Node,
+        _ names: [String],
+        _ version: Microversion,
+        status: HTTPResponse.Status = .ok
+    ) -> Response {
+        var text = JSONText()
+        document(node, version).append(NodeFields(names), to: &text)
+        return .json(bytes: text.bytes, status: status)
     }
 
     private func create(_ call: BaremetalCall) async throws -> Response {
@@ -134,8 +170,10 @@ package struct NodesAPI: RouteArea {
         let node = try await service.create(id: id, driver: driver, by: call.principal) { node in
             try NodeEdits.read(members, into: &node, at: now)
         }
-        var response = Response.json(
-            document(node, call.version).object(NodeDocument.names(call.version)),
+        var response = answer(
+            node,
+            NodeDocument.names(call.version),
+            call.version,
             status: .created
         )
         response.headers[.location] = "\(root)/v1/nodes/\(node.id)"
@@ -151,7 +189,7 @@ package struct NodesAPI: RouteArea {
         let node = try await service.update(try call.parameter("node"), by: call.principal) {
             try NodeEdits.apply(body, to: &$0, at: now)
         }
-        return .json(document(node, call.version).object(NodeDocument.names(call.version)))
+        return answer(node, NodeDocument.names(call.version), call.version)
     }
 
     /// Tells per interface whether the node could be worked on.

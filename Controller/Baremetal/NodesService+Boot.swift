@@ -104,7 +104,7 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
             {
                 node = known
             } else {
-                guard try transaction.nodeIDs().count < Self.nodesMax else {
+                guard try transaction.nodeCount() < Self.nodesMax else {
                     throw Fault(
                         .unavailable,
                         "cannot take an unknown machine: \(Self.nodesMax) nodes are registered"

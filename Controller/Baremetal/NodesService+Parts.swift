@@ -46,7 +46,7 @@ extension NodesService {
         _ reference: String,
         by principal: Principal,
         to action: String,
-        _ body: @Sendable (Transaction, Node) throws -> Void
+        _ body: @escaping @Sendable (Transaction, Node) throws -> Void
     ) async throws {
         try await database.write { [sealer] transaction in
             let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)

@@ -18,8 +18,8 @@ extension NodesService {
         _ fact: NodeFact?,
         to seen: Node,
         cause: String,
-        edit: @Sendable (inout Node) -> Void = { _ in },
-        also: @Sendable (Transaction, Node) throws -> Void = { _, _ in }
+        edit: @escaping @Sendable (inout Node) -> Void = { _ in },
+        also: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in }
     ) async throws -> Bool {
         let now = time.now
         let change = try await database.write { [sealer] transaction -> (Node, Node)? in
@@ -71,8 +71,9 @@ extension NodesService {
         case .written(let written):
             let fact = NodeFact.commandDone(command, device: String(written.device.prefix(200)))
             let choice = written.choice.prefix(64).map { String($0.prefix(1024)) }
+            let summary = written.summary
             try await apply(fact, to: node, cause: "the image is written") { node in
-                node.lastLines = choice
+                node.lastLines = choice + [summary]
             }
         case .stepApplied, .validated, nil:
             let fact = NodeFact.commandFailed(
@@ -186,5 +187,15 @@ extension Node {
     /// How the firmware is told to boot.
     package var bootMode: BootMode {
         capabilities["boot_mode"].flatMap(BootMode.init(rawValue:)) ?? .bios
+    }
+}
+
+extension WireWrittenImage {
+    /// What was done, in one line for people.
+    fileprivate var summary: String {
+        func size(_ bytes: UInt64) -> String { ByteCount(Int64(clamping: bytes)).description }
+        let span = seconds.isFinite ? min(max(seconds, 0), 1e6).rounded() : 0
+        return "wrote \(size(writtenBytes)) and kept \(size(keptBytes)) that stood there already, "
+            + "in \(Int(span)) s; read back \(size(readBackBytes))"
     }
 }

@@ -63,6 +63,16 @@ package final class NodesService: Sendable {
         }
     }
 
+    /// The nodes of one page without details.
+    func summaries(
+        _ query: NodeQuery,
+        by principal: Principal?
+    ) async throws -> [NodeSummary] {
+        var query = query
+        if let principal, !principal.isSystem { query.visibleTo = principal.projectID ?? "" }
+        return try await database.read { [query] in try $0.summaries(query) }
+    }
+
     /// How many nodes are in each provision state.
     package func counts() async throws -> [String: Int] {
         try await database.read { try $0.nodeCounts() }
@@ -100,7 +110,7 @@ package final class NodesService: Sendable {
         id wanted: NodeID?,
         driver: String,
         by principal: Principal?,
-        edit: @Sendable (inout Node) throws -> Void
+        edit: @escaping @Sendable (inout Node) throws -> Void
     ) async throws -> Node {
         try principal?.requireSystem(.admin, to: "create a node")
         var node = Node(id: wanted ?? random.identifier(), driver: driver, at: time.now)
@@ -133,7 +143,7 @@ package final class NodesService: Sendable {
     package func update(
         _ reference: String,
         by principal: Principal?,
-        edit: @Sendable (inout Node) throws -> Void
+        edit: @escaping @Sendable (inout Node) throws -> Void
     ) async throws -> Node {
         let node = try await change(reference, by: principal, cause: "updated") { node in
             let before = node
@@ -292,8 +302,8 @@ package final class NodesService: Sendable {
         _ reference: String,
         by principal: Principal?,
         cause: String,
-        _ edit: @Sendable (inout Node) throws -> Void,
-        also: @Sendable (Transaction, Node) throws -> Void = { _, _ in }
+        _ edit: @escaping @Sendable (inout Node) throws -> Void,
+        also: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in }
     ) async throws -> Node {
         let now = time.now
         let (before, after) = try await database.write { [sealer] transaction in

@@ -14,12 +14,7 @@ extension Transaction {
 
     /// The port with this MAC; `nil` when there is none.
     package func port(at address: MACAddress) throws -> Port? {
-        try Row.fetchOne(
-            sql,
-            sql: "SELECT * FROM port WHERE address = ?",
-            arguments: [address.text]
-        )
-        .map(Port.init(row:))
+        try row("SELECT * FROM port WHERE address = ?", [address.text]).map(Port.init(row:))
     }
 
     /// A node's ports in the order of registration.
@@ -55,20 +50,20 @@ extension Transaction {
                 "cannot save port \(port.id): the name “\(name)” is taken; choose another"
             )
         }
-        try sql.execute(
-            sql: """
-                INSERT INTO port (id, node, address, name, isPXEEnabled, extra, localLink,
-                    physicalNetwork, isSmartNIC, description, createdAt, updatedAt)
-                VALUES (:id, :node, :address, :name, :isPXEEnabled, :extra, :localLink,
-                    :physicalNetwork, :isSmartNIC, :description, :createdAt, :updatedAt)
-                ON CONFLICT (id) DO UPDATE SET
-                    address = excluded.address, name = excluded.name,
-                    isPXEEnabled = excluded.isPXEEnabled, extra = excluded.extra,
-                    localLink = excluded.localLink, physicalNetwork = excluded.physicalNetwork,
-                    isSmartNIC = excluded.isSmartNIC, description = excluded.description,
-                    updatedAt = excluded.updatedAt
-                """,
-            arguments: [
+        try execute(
+            """
+            INSERT INTO port (id, node, address, name, isPXEEnabled, extra, localLink,
+                physicalNetwork, isSmartNIC, description, createdAt, updatedAt)
+            VALUES (:id, :node, :address, :name, :isPXEEnabled, :extra, :localLink,
+                :physicalNetwork, :isSmartNIC, :description, :createdAt, :updatedAt)
+            ON CONFLICT (id) DO UPDATE SET
+                address = excluded.address, name = excluded.name,
+                isPXEEnabled = excluded.isPXEEnabled, extra = excluded.extra,
+                localLink = excluded.localLink, physicalNetwork = excluded.physicalNetwork,
+                isSmartNIC = excluded.isSmartNIC, description = excluded.description,
+                updatedAt = excluded.updatedAt
+            """,
+            [
                 "id": port.id.text, "node": port.node.text, "address": port.address.text,
                 "name": port.name, "isPXEEnabled": port.isPXEEnabled,
                 "extra": JSONValue.object(port.extra).canonicalText,

@@ -6,6 +6,11 @@ import Store
 
 // The door for ports that the controller itself registers; `ResourceKind.port` is the API's.
 extension NodesService {
+    /// Whether a port with this MAC is registered.
+    package func hasPort(_ address: MACAddress) async throws -> Bool {
+        try await database.read { try $0.port(at: address) != nil }
+    }
+
     /// Adds a port to a node.
     /// - Throws: `Fault` of kind `conflict` when the MAC or the name is taken.
     package func createPort(
@@ -13,7 +18,7 @@ extension NodesService {
         node reference: String,
         address: MACAddress,
         by principal: Principal?,
-        edit: @Sendable (inout Port) throws -> Void
+        edit: @escaping @Sendable (inout Port) throws -> Void
     ) async throws -> Port {
         let now = time.now
         let id = wanted ?? random.identifier()

@@ -46,6 +46,10 @@ struct RunSealer: SpecificationSealer {
 struct Overviews: NodeOverviews {
     let nodes: NodesService
 
+    func name(of node: NodeID) async throws -> String? {
+        try await nodes.find(node)?.label
+    }
+
     func overviews() async throws -> [NodeOverview] {
         var all: [Node] = []
         var query = NodeQuery()

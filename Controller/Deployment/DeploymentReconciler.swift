@@ -43,14 +43,16 @@ package final class DeploymentReconciler: Service {
     /// Asks for a run to be looked at soon.
     package func wake(_ id: DeploymentID) { wakeUp.yield(id) }
 
-    /// Works until cancelled.
     package func run() async throws {
+        try await cancelWhenGracefulShutdown { try await self.work() }
+    }
+
+    /// Works until cancelled; starts no task outside its own.
+    package func work() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask(name: "deployment timer") { try await self.tick() }
             group.addTask(name: "deployment reconciler") {
-                for await id in self.wakes.cancelOnGracefulShutdown() {
-                    await self.reconcile(id)
-                }
+                for await id in self.wakes { await self.reconcile(id) }
             }
             try await group.next()
             group.cancelAll()

@@ -146,7 +146,23 @@ private struct JSONParser {
 
     private mutating func string() throws(MalformedJSON) -> String {
         position += 1
+        // Most strings end before anything that has to be looked at closely.
+        var end = position
+        while end < bytes.count, bytes[end] >= 0x20, bytes[end] != UInt8(ascii: "\""),
+            bytes[end] != UInt8(ascii: "\\")
+        {
+            end += 1
+        }
         var text: [UInt8] = []
+        if end < bytes.count, bytes[end] == UInt8(ascii: "\"") {
+            guard let string = String(validating: bytes[position..<end], as: UTF8.self) else {
+                throw wrong("a string is not UTF-8")
+            }
+            position = end + 1
+            return string
+        }
+        text += bytes[position..<end]
+        position = end
         while let byte = current {
             position += 1
             switch byte {

@@ -24,7 +24,7 @@ extension Response {
         status: HTTPResponse.Status = .ok,
         headers: HTTPFields = [:]
     ) -> Response {
-        json(bytes: value.canonicalText.utf8, status: status, headers: headers)
+        json(bytes: value.canonicalBytes, status: status, headers: headers)
     }
 
     /// An answer whose JSON text is there already.

@@ -219,12 +219,12 @@ extension Transaction {
     }
 
     func addAudit(_ record: AuditRecord) throws {
-        try sql.execute(
-            sql: """
-                INSERT INTO audit (time, requestID, userID, userName, address, method, path, status)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
+        try execute(
+            """
+            INSERT INTO audit (time, requestID, userID, userName, address, method, path, status)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
                 record.time.nanoseconds, record.requestID, record.userID, record.userName,
                 record.address, record.method, record.path, record.status,
             ]

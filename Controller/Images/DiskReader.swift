@@ -74,6 +74,8 @@ struct Qcow2Reader: DiskReader {
     private let firstTable: [UInt64]
     private var cached: (offset: UInt64, entries: [UInt64]) = (0, [])
     private var packed: [UInt8] = []
+    /// Bytes of the file that the clusters read so far must take, were they written by QEMU.
+    private var neededBytes: UInt64 = 0
 
     var diskBytes: UInt64 { header.diskBytes }
 
@@ -143,6 +145,7 @@ struct Qcow2Reader: DiskReader {
         try load(table: tableOffset)
         let entry = cached.entries[Int(cluster % entries)]
         if entry & 1 << 62 != 0 {
+            try spend(header.clusterBytes / Self.packedRatioMax)
             try unpack(entry, into: part)
             return true
         }
@@ -156,8 +159,24 @@ struct Qcow2Reader: DiskReader {
         guard offset % UInt64(header.clusterBytes) == 0, offset < file.bytes else {
             throw Qcow2Refusal.cluster
         }
+        try spend(header.clusterBytes)
         try file.read(into: part, at: offset)
         return true
+    }
+
+    /// No compressed cluster is smaller: deflate reaches 1:1032, zstd more in theory only.
+    private static let packedRatioMax = 32_768
+    private static let packedBytesMin = 16
+
+    /// Counts what a cluster takes in the file.
+    ///
+    /// A small file whose entries all point at the same cluster claims a huge disk, which would keep us
+    /// unpacking for hours. QEMU never refers to one cluster twice from one disk.
+    private mutating func spend(_ bytes: Int) throws {
+        neededBytes += UInt64(max(bytes, Self.packedBytesMin))
+        guard neededBytes <= file.bytes + UInt64(header.clusterBytes) else {
+            throw Qcow2Refusal.cluster
+        }
     }
 
     private mutating func load(table offset: UInt64) throws {

@@ -47,6 +47,21 @@ package struct Image: Sendable, Equatable {
         package var sha512: String
         /// SHA-256 of the manifest, in hexadecimal.
         package var manifestDigest: String
+
+        /// Takes what an upload found out.
+        package init(
+            fileBytes: Int64,
+            diskBytes: Int64,
+            md5: String,
+            sha512: String,
+            manifestDigest: String
+        ) {
+            self.fileBytes = fileBytes
+            self.diskBytes = diskBytes
+            self.md5 = md5
+            self.sha512 = sha512
+            self.manifestDigest = manifestDigest
+        }
     }
 
     package let id: ImageID
@@ -68,6 +83,39 @@ package struct Image: Sendable, Equatable {
     package var content: Content?
     package var created: Timestamp
     package var updated: Timestamp
+
+    /// Takes what is stored about an image.
+    package init(
+        id: ImageID,
+        name: String,
+        status: Status,
+        diskFormat: DiskFormat?,
+        visibility: Visibility,
+        isProtected: Bool,
+        owner: String,
+        minDisk: Int64,
+        minRAM: Int64,
+        tags: [String],
+        properties: [String: String],
+        content: Content?,
+        created: Timestamp,
+        updated: Timestamp
+    ) {
+        self.id = id
+        self.name = name
+        self.status = status
+        self.diskFormat = diskFormat
+        self.visibility = visibility
+        self.isProtected = isProtected
+        self.owner = owner
+        self.minDisk = minDisk
+        self.minRAM = minRAM
+        self.tags = tags
+        self.properties = properties
+        self.content = content
+        self.created = created
+        self.updated = updated
+    }
 
     /// Whether the image carries our agent, so that its first contact proves the deployment.
     package var hasAgent: Bool { properties["rdo_agent"]?.lowercased() == "true" }

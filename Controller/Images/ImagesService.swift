@@ -31,6 +31,12 @@ package final class ImagesService: Sendable {
         package let digest: [UInt8]
         /// Canonical JSON.
         package let bytes: [UInt8]
+
+        /// Takes both as they were stored.
+        package init(digest: [UInt8], bytes: [UInt8]) {
+            self.digest = digest
+            self.bytes = bytes
+        }
     }
 
     private struct State {

@@ -56,6 +56,8 @@ enum Unpacker {
             output.withUnsafeMutableBytes { output in
                 guard let stream = ZSTD_createDStream() else { return false }
                 defer { ZSTD_freeDStream(stream) }
+                // A frame may ask for a window of 128 MiB; no cluster is larger than 2 MiB.
+                ZSTD_DCtx_setParameter(stream, ZSTD_d_windowLogMax, 21)
                 var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
                 var target = ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
                 while target.pos < target.size {

@@ -23,13 +23,22 @@ package struct Change: Sendable, Codable, Equatable {
 /// Changes recorded by a transaction that is still open.
 final class ChangeList: Sendable {
     private let changes = Mutex<[Change]>([])
+    private let hooks = Mutex<[@Sendable () -> Void]>([])
 
     func add(_ change: Change) { changes.withLock { $0.append(change) } }
-    func take() -> [Change] {
-        changes.withLock { changes in
-            defer { changes = [] }
-            return changes
-        }
+    func add(_ hook: @escaping @Sendable () -> Void) { hooks.withLock { $0.append(hook) } }
+
+    /// Tells everybody who wants to know, once the transaction is stored.
+    func publish(to feed: ChangeFeed) {
+        feed.publish(changes.withLock { $0 })
+        for hook in hooks.withLock({ $0 }) { hook() }
+        forget()
+    }
+
+    /// The transaction was not stored.
+    func forget() {
+        changes.withLock { $0 = [] }
+        hooks.withLock { $0 = [] }
     }
 }
 
@@ -108,14 +117,12 @@ extension Transaction {
         cause: String,
         at now: Timestamp
     ) throws {
-        try sql.execute(
-            sql: """
-                INSERT INTO change (time, kind, id, attempt, before, after, cause)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
-                now.nanoseconds, kind, id, Int64(attempt.number), before, after, cause,
-            ]
+        try execute(
+            """
+            INSERT INTO change (time, kind, id, attempt, before, after, cause)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+            [now.nanoseconds, kind, id, Int64(attempt.number), before, after, cause]
         )
         changes.add(
             Change(

@@ -7,10 +7,15 @@ import Protocol
 /// Transactions are synchronous closures, so that none is ever open across an `await`. GRDB's synchronous
 /// calls are used on this actor's own executor; GRDB's schedulers never run our code, which lets simulation
 /// put its executor in place of the thread.
+///
+/// On a thread of its own it commits in groups: writes that arrive while a commit waits for the disk share
+/// the next one. Each is still a transaction of its own for whoever makes it.
 package actor Database {
     private let queue: DatabaseQueue
     private let executor: any SerialExecutor
-    private let feed: ChangeFeed
+    private let writes: WriteGroup
+    /// Where groups are committed; `nil` commits each write by itself.
+    private let thread: OwnThread?
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor {
         executor.asUnownedSerialExecutor()
@@ -52,14 +57,15 @@ package actor Database {
             )
         }
         self.executor = executor
-        self.feed = feed
+        thread = executor as? OwnThread
+        writes = WriteGroup(queue: queue, feed: feed)
     }
 
     /// Runs a transaction that only reads.
     package func read<Value: Sendable>(
         _ body: @Sendable (Transaction) throws -> Value
     ) throws -> Value {
-        try mapped {
+        try told {
             try queue.read { database in
                 try body(Transaction(sql: database, changes: ChangeList()))
             }
@@ -68,40 +74,47 @@ package actor Database {
 
     /// Runs a transaction that may write.
     ///
-    /// When it returns, everything is stored; when it throws, nothing is.
-    package func write<Value: Sendable>(
+    /// When it returns, everything is stored; when it throws, nothing is. `body` may be called a second time
+    /// when the first could not be stored together with others.
+    package nonisolated func write<Value: Sendable>(
+        _ body: @escaping @Sendable (Transaction) throws -> Value
+    ) async throws -> Value {
+        guard let thread else { return try await writeAlone(body) }
+        let result = try await withCheckedThrowingContinuation { continuation in
+            let write = WriteGroup.Write(body, continuation)
+            if writes.add(write) { thread.afterQueued { [writes] in writes.commit() } }
+        }
+        guard let value = result as? Value else {
+            preconditionFailure("a write returned another write's result")
+        }
+        return value
+    }
+
+    private func writeAlone<Value: Sendable>(
         _ body: @Sendable (Transaction) throws -> Value
     ) throws -> Value {
-        let changes = ChangeList()
-        let value = try mapped {
-            try queue.write { database in
-                try body(Transaction(sql: database, changes: changes))
-            }
-        }
-        feed.publish(changes.take())
-        return value
+        try told { try writes.alone(body) }
     }
 
     /// Copies the whole database to `path` while it is in use.
     package func backUp(to path: String) throws {
-        try mapped {
+        try told {
             let copy = try DatabaseQueue(path: path)
             try queue.backup(to: copy)
         }
     }
+}
 
-    private func mapped<Value>(_ body: () throws -> Value) throws -> Value {
-        do {
-            return try body()
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_FULL {
-            throw Fault(
-                .unavailable,
-                "cannot store the change: the disk of the controller's database is full; free space and try again",
-                cause: error
-            )
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-            throw error
-        }
+/// Runs `body`; a full disk is told in words that help.
+func told<Value>(_ body: () throws -> Value) throws -> Value {
+    do {
+        return try body()
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_FULL {
+        throw Fault(
+            .unavailable,
+            "cannot store the change: the disk of the controller's database is full; free space and try again",
+            cause: error
+        )
     }
 }
 
@@ -114,6 +127,30 @@ package struct Transaction {
     /// Only `…Store.swift` files use it.
     package let sql: GRDB.Database
     let changes: ChangeList
+
+    /// Has `body` called once the transaction is stored, before its caller goes on, in the order of the
+    /// transactions.
+    ///
+    /// It runs on the database's thread: it must not wait.
+    package func whenStored(_ body: @escaping @Sendable () -> Void) { changes.add(body) }
+}
+
+// Statements that run often: SQLite reads their text once and keeps what it made of it.
+extension Transaction {
+    /// Runs a statement that answers nothing.
+    package func execute(_ text: String, _ arguments: StatementArguments) throws {
+        try sql.cachedStatement(sql: text).execute(arguments: arguments)
+    }
+
+    /// The first row of an answer; `nil` when there is none.
+    package func row(_ text: String, _ arguments: StatementArguments) throws -> Row? {
+        try Row.fetchOne(sql, SQLRequest(sql: text, arguments: arguments, cached: true))
+    }
+
+    /// Whether an answer has a row.
+    package func exists(_ text: String, _ arguments: StatementArguments) throws -> Bool {
+        try row(text, arguments) != nil
+    }
 }
 
 /// One step of an area's schema.

@@ -77,4 +77,7 @@ package struct NodeProgress: Sendable, Equatable, Codable {
 package protocol NodeOverviews: Sendable {
     /// Every node, by name.
     func overviews() async throws -> [NodeOverview]
+
+    /// What people call a node; `nil` when it does not exist.
+    func name(of node: NodeID) async throws -> String?
 }

@@ -3,6 +3,7 @@ package import Basics
 import Foundation
 package import Logging
 package import Protocol
+import Synchronization
 import SwiftProtobuf
 package import Transport
 
@@ -17,11 +18,15 @@ package protocol BusTraffic: Sendable {
 /// Takes samples from agents and gives them out: the last of each, the stream, the scrape.
 package final class TelemetryService: MetricSink {
     package let board: SampleBoard
+    /// A name that was changed shows on the stream after this time at the latest.
+    private static let nameValid: Duration = .seconds(60)
+
     private let nodes: any NodeOverviews
     private let stream: any StreamPublisher
     private let bus: any BusTraffic
     private let time: any TimeSource
     private let logger: Logger
+    private let names = Mutex<[NodeID: (name: String, until: Duration)]>([:])
 
     package init(
         nodes: any NodeOverviews,
@@ -39,9 +44,11 @@ package final class TelemetryService: MetricSink {
     }
 
     package func metrics(_ batch: WireMetricBatch, from node: NodeID) async {
+        let name = await name(of: node)
         for sample in board.take(batch, from: node) {
             var message = WireStreamMetric()
             message.node = node.text
+            message.nodeName = name
             message.sample = sample
             // Only a message with an Any inside can fail to serialise; this has none.
             guard let payload: [UInt8] = try? message.serializedBytes() else { continue }
@@ -49,10 +56,22 @@ package final class TelemetryService: MetricSink {
         }
     }
 
+    /// The node's name, looked up once a minute; empty when it cannot be told.
+    private func name(of node: NodeID) async -> String {
+        let now = time.elapsed
+        if let known = names.withLock({ $0[node] }), now < known.until { return known.name }
+        // Metrics do not wait for a database that has trouble: the identifier is in the message as well.
+        let name = (try? await nodes.name(of: node)) ?? ""
+        names.withLock { $0[node] = (name, now + Self.nameValid) }
+        return name
+    }
+
     /// Everything a scrape shows, in Prometheus' text format.
     package func exposition() async throws -> String {
         let nodes = try await nodes.overviews()
-        board.keep(only: Set(nodes.map(\.id)))
+        let present = Set(nodes.map(\.id))
+        board.keep(only: present)
+        names.withLock { $0 = $0.filter { present.contains($0.key) } }
         let snapshot = ScrapeSnapshot(
             now: time.now,
             nodes: nodes,

@@ -16,7 +16,10 @@ package struct INIFile: Sendable, Equatable {
     /// - Throws: `Fault` that names the line which is neither section, nor setting, nor comment.
     package init(_ text: String, path: String) throws {
         var section = "DEFAULT"
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        // “\r\n” is one character, which no other equals.
+        let lines = text.split(omittingEmptySubsequences: false) {
+            $0 == "\n" || $0 == "\r\n" || $0 == "\r"
+        }
         for (index, raw) in lines.enumerated() {
             let line = Self.trim(raw)
             if line.isEmpty || line.hasPrefix("#") || line.hasPrefix(";") { continue }

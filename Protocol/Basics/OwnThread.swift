@@ -6,9 +6,14 @@ import Synchronization
 /// An actor uses it by returning `asUnownedSerialExecutor()` from `unownedExecutor`. The thread ends when
 /// the executor is released and its queue is empty.
 package final class OwnThread: SerialExecutor, TaskExecutor {
+    private enum Work {
+        case job(UnownedJob)
+        case call(@Sendable () -> Void)
+    }
+
     private final class Queue: Sendable {
         struct State {
-            var jobs: [UnownedJob] = []
+            var work: [Work] = []
             var closed = false
         }
 
@@ -26,8 +31,8 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
             ready.deallocate()
         }
 
-        func push(_ job: UnownedJob) {
-            state.withLock { $0.jobs.append(job) }
+        func push(_ work: Work) {
+            state.withLock { $0.work.append(work) }
             sem_post(ready)
         }
 
@@ -37,13 +42,13 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
         }
 
         /// Waits for the next batch; `nil` when the queue was closed and is empty.
-        func next() -> [UnownedJob]? {
+        func next() -> [Work]? {
             while true {
-                let (jobs, closed) = state.withLock { state in
-                    defer { state.jobs = [] }
-                    return (state.jobs, state.closed)
+                let (work, closed) = state.withLock { state in
+                    defer { state.work = [] }
+                    return (state.work, state.closed)
                 }
-                if !jobs.isEmpty { return jobs }
+                if !work.isEmpty { return work }
                 if closed { return nil }
                 while sem_wait(ready) != 0, errno == EINTR {}
             }
@@ -58,11 +63,16 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
         let queue = queue
         let executor = Unmanaged.passUnretained(self).toOpaque()
         startThread(name: name) { [address = UInt(bitPattern: executor)] in
-            while let jobs = queue.next() {
-                for job in jobs {
-                    guard let pointer = UnsafeRawPointer(bitPattern: address) else { return }
-                    let executor = Unmanaged<OwnThread>.fromOpaque(pointer).takeUnretainedValue()
-                    job.runSynchronously(on: executor.asUnownedSerialExecutor())
+            while let batch = queue.next() {
+                for work in batch {
+                    switch work {
+                    case .call(let body): body()
+                    case .job(let job):
+                        guard let pointer = UnsafeRawPointer(bitPattern: address) else { return }
+                        let executor = Unmanaged<OwnThread>.fromOpaque(pointer)
+                            .takeUnretainedValue()
+                        job.runSynchronously(on: executor.asUnownedSerialExecutor())
+                    }
                 }
             }
         }
@@ -70,7 +80,10 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
 
     deinit { queue.close() }
 
-    package func enqueue(_ job: consuming ExecutorJob) { queue.push(UnownedJob(job)) }
+    package func enqueue(_ job: consuming ExecutorJob) { queue.push(.job(UnownedJob(job))) }
+
+    /// Calls `body` on the thread, after everything that waits there already.
+    package func afterQueued(_ body: @escaping @Sendable () -> Void) { queue.push(.call(body)) }
 
     package func asUnownedSerialExecutor() -> UnownedSerialExecutor {
         UnownedSerialExecutor(ordinary: self)

@@ -108,7 +108,8 @@ extension ByteCount: CustomStringConvertible {
     package var description: String {
         let units = ["KiB", "MiB", "GiB", "TiB", "PiB"]
         guard bytes >= 1024 else { return "\(bytes) B" }
-        var tenths = bytes * 10 / 1024
+        // In two parts, as ten times the number of bytes may not fit.
+        var tenths = bytes / 1024 * 10 + bytes % 1024 * 10 / 1024
         var unit = 0
         while tenths >= 10_240, unit + 1 < units.count {
             tenths /= 1024

@@ -53,7 +53,12 @@ struct AdmissionRules {
         case refuse
     }
 
+    /// Senders that are remembered; beyond it the table starts anew.
+    private static let sendersMax = 32_768
+
     private(set) var keys = AdmittedKeys(generation: 0)
+    /// Who was found to stand behind a User-Id; looked up in `keys` again each time.
+    private var senders: [String: (identity: AgentIdentity, key: CurvePublicKey)] = [:]
     private var handshakes: AddressLimiter
     private var requests: AddressLimiter
 
@@ -104,7 +109,18 @@ struct AdmissionRules {
 
     /// Who sent a message, by the User-Id that the handshake gave its connection; `nil` when the key
     /// was revoked or bound to something else since.
-    func sender(_ userID: String) -> (identity: AgentIdentity, key: CurvePublicKey)? {
+    mutating func sender(_ userID: String) -> (identity: AgentIdentity, key: CurvePublicKey)? {
+        if let known = senders[userID], keys.agents[known.key] == known.identity { return known }
+        guard let sender = read(userID) else {
+            senders[userID] = nil
+            return nil
+        }
+        if senders.count >= Self.sendersMax { senders = [:] }
+        senders[userID] = sender
+        return sender
+    }
+
+    private func read(_ userID: String) -> (identity: AgentIdentity, key: CurvePublicKey)? {
         // A Z85 key may contain slashes: only the first two separate.
         let parts = userID.split(
             separator: "/",

@@ -26,6 +26,14 @@ package struct EnrolmentArrival: Sendable {
     /// The IP address the request came from.
     package let address: String
     package let peer: Peer
+
+    /// Only links make arrivals.
+    package init(request: WireEnrolRequest, key: CurvePublicKey, address: String, peer: Peer) {
+        self.request = request
+        self.key = key
+        self.address = address
+        self.peer = peer
+    }
 }
 
 /// Whom a key belongs to.
@@ -51,12 +59,33 @@ package struct FrameArrival: Sendable {
     package let key: CurvePublicKey
     package let address: String
     package let peer: Peer
+
+    /// Only links make arrivals.
+    package init(
+        frame: WireAgentFrame,
+        sender: AgentIdentity,
+        key: CurvePublicKey,
+        address: String,
+        peer: Peer
+    ) {
+        self.frame = frame
+        self.sender = sender
+        self.key = key
+        self.address = address
+        self.peer = peer
+    }
 }
 
 /// A batch on the telemetry socket.
 package struct MetricArrival: Sendable {
     package let batch: WireMetricBatch
     package let sender: AgentIdentity
+
+    /// Only links make arrivals.
+    package init(batch: WireMetricBatch, sender: AgentIdentity) {
+        self.batch = batch
+        self.sender = sender
+    }
 }
 
 /// What the controller sends to one peer.

@@ -1,6 +1,7 @@
 import Basics
 import CZeroMQ
 import Glibc
+import Synchronization
 
 /// A ZeroMQ context: the I/O threads behind a process's sockets.
 final class ZeroMQContext {
@@ -206,6 +207,8 @@ final class ZeroMQMonitor {
 final class Wakeup: Sendable {
     let readEnd: Int32
     private let writeEnd: Int32
+    /// Whether a call has come that the thread has not heard yet: one byte is enough for all of them.
+    private let called = Atomic<Bool>(false)
 
     init() throws {
         var ends: [Int32] = [-1, -1]
@@ -230,13 +233,15 @@ final class Wakeup: Sendable {
 
     /// Makes the thread look at its queues; may be called by any thread.
     func wake() {
+        guard !called.exchange(true, ordering: .acquiringAndReleasing) else { return }
         var byte: UInt8 = 1
         // A full pipe wakes as well.
         _ = write(writeEnd, &byte, 1)
     }
 
-    /// Forgets earlier calls.
+    /// Forgets earlier calls; whoever calls this looks at its queues afterwards.
     func clear() {
+        called.store(false, ordering: .sequentiallyConsistent)
         var bytes = [UInt8](repeating: 0, count: 256)
         while read(readEnd, &bytes, bytes.count) == bytes.count {}
     }

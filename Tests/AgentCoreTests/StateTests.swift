@@ -67,6 +67,7 @@ struct `The kernel's command line` {
     @Test(arguments: [
         ("console=ttyS0 BOOTIF=01-52-54-00-C0-00-01 quiet", "52:54:00:c0:00:01"),
         ("BOOTIF=52:54:00:c0:00:01", "52:54:00:c0:00:01"), ("", ""), ("BOOTIF=", ""),
+        ("BOOTIF=-", ""), ("BOOTIF=----", ""),
         ("BOOTIF=01-52-54-00-c0-00", ""), ("BOOTIF=01-52-54-00-c0-00-0g", ""),
         ("XBOOTIF=01-52-54-00-c0-00-01", ""),
     ])

@@ -46,6 +46,35 @@ import Testing
         }
     }
 
+    @Test func `a row of a list says the same as the node itself`() async throws {
+        let bench = try Bench()
+        try await bench.withClient { client in
+            for name in ["c0", "c1"] {
+                var body = registration
+                body["name"] = .string(name)
+                #expect(try await client.call(.post, "/v1/nodes", body).status == 201)
+            }
+            let wish: JSONValue = ["reason": "a “test”\n"]
+            _ = try await client.call(.put, "/v1/nodes/c1/maintenance", wish)
+            let whole = try await client.call(.get, "/v1/nodes/detail")
+            let short = try await client.call(.get, "/v1/nodes")
+            let rows = try #require(short.body["nodes"]?.elements)
+            let nodes = try #require(whole.body["nodes"]?.elements)
+            #expect(rows.count == 2)
+            for (row, node) in zip(rows, nodes) {
+                for name in NodeDocument.summary { #expect(row[name] == node[name]) }
+                let one = try await client.call(.get, "/v1/nodes/\(node["uuid"]?.text ?? "")")
+                #expect(one.body == node)
+            }
+            let page = try await client.call(.get, "/v1/nodes?limit=1")
+            let next = try #require(page.body["next"]?.text)
+            #expect(next.hasPrefix("https://192.0.2.1:6385/v1/nodes?limit=1&marker="))
+            let path = String(next.dropFirst("https://192.0.2.1:6385".count))
+            let second = try await client.call(.get, path)
+            #expect(second.body["nodes"]?.elements?.first?["name"] == "c1")
+        }
+    }
+
     @Test func `changing another field keeps the masked password`() async throws {
         let bench = try Bench()
         try await bench.withClient { client in

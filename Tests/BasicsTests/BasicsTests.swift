@@ -98,6 +98,26 @@ import Testing
         }
     }
 
+    private final class Calls: Sendable {
+        let list = Mutex<[(number: Int, thread: UInt)]>([])
+    }
+
+    @Test func `what is called after the queue runs on the thread, in its turn`() async {
+        let executor = OwnThread(name: "calls")
+        let calls = Calls()
+        await withCheckedContinuation { continuation in
+            for index in 0..<100 {
+                executor.afterQueued {
+                    calls.list.withLock { $0.append((index, UInt(bitPattern: currentThread()))) }
+                    if index == 99 { continuation.resume() }
+                }
+            }
+        }
+        let all = calls.list.withLock { $0 }
+        #expect(all.map(\.number) == Array(0..<100))
+        #expect(Set(all.map(\.thread)).count == 1)
+    }
+
     @Test func `an actor on its own thread never leaves it`() async {
         let counter = Counter()
         var most = 0

@@ -102,6 +102,14 @@ private final class Scratch: Sendable {
         #expect(table.leases.count == 2)
     }
 
+    @Test(arguments: [
+        ("", "b", ""), ("abc", "b", "abc\n"), ("a\nb\nab\nc\n", "b", "b\nab\n"), ("a\n", "b", ""),
+        ("bb\nb", "b", "bb\nb\n"),
+    ])
+    func `only lines with the word are looked at`(text: String, word: String, found: String) {
+        #expect(LeaseTable.lines(of: text, with: word) == found)
+    }
+
     @Test func `without a file there is no lease`() async throws {
         let table = LeaseTable(path: "/nonexistent/leases", time: FixedTime())
         #expect(await table.leasedAddress(of: "52:54:00:c0:00:01") == nil)
@@ -113,7 +121,7 @@ private final class Scratch: Sendable {
             let text = String(decoding: random.bytes(400), as: UTF8.self)
             #expect(LeaseTable.parse(text).isEmpty)
         }
-        let long = String(repeating: "0 52:54:00:c0:00:01 192.0.2.1 *\n", count: 10_000)
+        let long = String(repeating: "0 52:54:00:c0:00:01 192.0.2.1 *\n", count: 20_000)
         #expect(LeaseTable.parse(long).count == LeaseTable.leasesMax)
     }
 }

@@ -17,6 +17,11 @@ import Undercloud
         #expect(!settings.trustFirstBoot)
     }
 
+    @Test func `lines may end as on Windows`() throws {
+        let settings = try settings("[DEFAULT]\r\n# comment\r\nlocal_ip = 10.1.0.1/16\r\n")
+        #expect(settings.localIP.text == "10.1.0.1/16")
+    }
+
     @Test func `keys of instack-undercloud and our own are taken`() throws {
         let settings = try settings(
             """

@@ -47,6 +47,19 @@ import Testing
         #expect(text.hasPrefix(#"{"a":[1,-2.5,true,null],"deep":"#))
     }
 
+    @Test func `a text that grows has the bytes that JSON demands`() {
+        var text = JSONText()
+        text.append(raw: "{")
+        text.append("a\"b\\c\n\r\t\u{1}\u{1f}é\u{7f}")
+        text.append(raw: ":")
+        text.append([1, 2.5, true, .null, "", .number(.infinity), ["z": "1", "a": []]])
+        text.append(raw: "}")
+        let expected =
+            #"{"a\"b\\c\n\r\t\u0001\u001fé"#.utf8 + [0x7f]
+            + #"":[1,2.5,true,null,"",null,{"a":[],"z":"1"}]}"#.utf8
+        #expect(text.bytes == Array(expected))
+    }
+
     @Test func `seeded noise never traps`() {
         let random = SeededRandom(seed: 7)
         let alphabet = Array(#"{}[]",:\u0eE+-.1 truefalsn"#.utf8) + [0x00, 0xff, 0xc3]

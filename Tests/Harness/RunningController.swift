@@ -10,7 +10,9 @@ package final class RunningController {
     package let port: UInt16
     /// The admin's password.
     package let password: Secret
-    private let ports: [String: UInt16]
+    /// Its other ports, by their configuration keys.
+    package let ports: [String: UInt16]
+    private let settings: [String: String]
     private let socket: ListeningSocket
     private var process: BackgroundProcess?
 
@@ -20,8 +22,14 @@ package final class RunningController {
     package var authority: String { folder.path + "/server.pem" }
     package var cloudsFile: String { folder.path + "/clouds.yaml" }
 
+    /// The process while it runs.
+    package var pid: Int32? { process?.identity.pid }
+
     /// Makes everything that the controller needs; does not start it.
-    package init() async throws {
+    ///
+    /// `settings` go before the ones that tests run with.
+    package init(settings: [String: String] = [:]) async throws {
+        self.settings = settings
         folder = try TemporaryFolder()
         // The API's socket is ours and handed over, so its port cannot be taken by anybody else.
         socket = try ListeningSocket.open("127.0.0.1", port: 0, name: "api")
@@ -32,9 +40,7 @@ package final class RunningController {
             "boot.port", "agents.enrolment_port", "agents.control_port", "agents.telemetry_port",
             "agents.stream_port", "api.port",
         ] {
-            let free = try ListeningSocket.open("127.0.0.1", port: 0)
-            ports[key] = free.port
-            free.close()
+            ports[key] = try FreePorts.take()
         }
         self.ports = ports
         for name in [
@@ -83,6 +89,7 @@ package final class RunningController {
             "baremetal.fake_hardware": "true", "log.level": "debug",
         ]
         for (key, port) in ports { settings[key] = String(port) }
+        settings.merge(self.settings) { $1 }
         let flags = settings.sorted { $0.key < $1.key }.flatMap {
             ["--set", "\($0.key)=\($0.value)"]
         }

@@ -20,7 +20,7 @@ struct BackgroundProcessTests {
                 _ = try BackgroundProcess.start(request("sleep", ["600"], in: directory))
             }
             #expect(fault?.kind == .conflict)
-            try await found.stop(within: .seconds(5), time: time)
+            try await found.stop(within: .seconds(60), time: time)
             #expect(!process.isAlive)
             #expect(readText("\(directory)/pid") == nil)
         }
@@ -62,7 +62,7 @@ struct BackgroundProcessTests {
                 let process = try BackgroundProcess.start(
                     request("printf", ["%s\n", text], in: directory)
                 )
-                #expect(try await process.ends(within: .seconds(5), time: time))
+                #expect(try await process.ends(within: .seconds(60), time: time))
             }
             #expect(readText("\(directory)/log") == "one\ntwo\n")
         }
@@ -109,7 +109,7 @@ struct BackgroundProcessTests {
             #expect(inode("/proc/\(pid)/fd/3") == inode("/proc/self/fd/\(api.descriptor)"))
             #expect(inode("/proc/\(pid)/fd/4") == inode("/proc/self/fd/\(boot.descriptor)"))
             #expect(inode("/proc/\(pid)/fd/5") == nil, "nothing else is inherited")
-            try await process.stop(within: .seconds(5), time: time)
+            try await process.stop(within: .seconds(60), time: time)
         }
     }
 
@@ -167,7 +167,7 @@ struct BackgroundProcessTests {
     }
 
     private func becomes(_ name: String, _ process: BackgroundProcess) async throws -> Bool {
-        let deadline = time.elapsed + .seconds(10)
+        let deadline = time.elapsed + .seconds(60)
         while readText("/proc/\(process.identity.pid)/comm") != "\(name)\n" {
             guard time.elapsed < deadline else { return false }
             try await time.sleep(for: .milliseconds(10))

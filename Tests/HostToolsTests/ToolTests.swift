@@ -10,7 +10,7 @@ struct ToolTests {
         let result = try await Tool.run(
             "printf",
             ["[%s]", "a b", "$(id)", "; rm x", "ü"],
-            budget: .seconds(10),
+            budget: .seconds(60),
             time: time
         )
         #expect(result.exitCode == 0)
@@ -24,7 +24,7 @@ struct ToolTests {
             "cat",
             [],
             input: Array(text.utf8),
-            budget: .seconds(10),
+            budget: .seconds(60),
             time: time
         )
         #expect(echo.output == text)
@@ -32,7 +32,7 @@ struct ToolTests {
             "printenv",
             ["RDO_TEST", "LC_ALL"],
             environment: ["RDO_TEST": "value"],
-            budget: .seconds(10),
+            budget: .seconds(60),
             time: time
         )
         #expect(variable.output == "value\nC\n")
@@ -40,7 +40,7 @@ struct ToolTests {
             "pwd",
             ["-P"],
             directory: "/usr/share",
-            budget: .seconds(10),
+            budget: .seconds(60),
             time: time
         )
         #expect(directory.output == "/usr/share\n")
@@ -51,7 +51,7 @@ struct ToolTests {
             "true",
             [],
             input: [UInt8](repeating: 65, count: 1 << 20),
-            budget: .seconds(10),
+            budget: .seconds(60),
             time: time
         )
         #expect(result.exitCode == 0)
@@ -62,7 +62,7 @@ struct ToolTests {
             let result = try await Tool.run(
                 "head",
                 ["-c", "300000", "/dev/zero"],
-                budget: .seconds(10),
+                budget: .seconds(60),
                 time: time
             )
             #expect(result.output.utf8.count == 300_000)
@@ -83,7 +83,7 @@ struct ToolTests {
 
     @Test func `a failure of a required tool tells code and last words`() async throws {
         let fault = await #expect(throws: Fault.self) {
-            try await Tool.require("ls", ["/no/such/place"], budget: .seconds(10), time: time)
+            try await Tool.require("ls", ["/no/such/place"], budget: .seconds(60), time: time)
         }
         #expect(fault?.kind == .internalError)
         #expect(fault?.message.contains("code 2") == true)
@@ -108,7 +108,7 @@ struct ToolTests {
         let result = try await Tool.run(
             "timeout",
             ["--signal=KILL", "0.05", "sleep", "60"],
-            budget: .seconds(10),
+            budget: .seconds(60),
             time: time
         )
         #expect(result.exitCode == 137)
@@ -127,7 +127,8 @@ struct ToolTests {
             )
         }
         #expect(fault?.kind == .timeout)
-        #expect(time.elapsed - start < .seconds(5))
+        // Far from the 600 s of the program, and far from what a busy machine needs.
+        #expect(time.elapsed - start < .seconds(60))
         let gone = try await eventually { try await running("sleep \(mark)") == false }
         #expect(gone)
     }
@@ -148,13 +149,13 @@ struct ToolTests {
     }
 
     private func running(_ commandLine: String) async throws -> Bool {
-        try await Tool.run("pgrep", ["-f", "\(commandLine)$"], budget: .seconds(10), time: time)
+        try await Tool.run("pgrep", ["-f", "\(commandLine)$"], budget: .seconds(60), time: time)
             .exitCode
             == 0
     }
 
     private func eventually(_ condition: () async throws -> Bool) async throws -> Bool {
-        let deadline = time.elapsed + .seconds(10)
+        let deadline = time.elapsed + .seconds(60)
         while time.elapsed < deadline {
             if try await condition() { return true }
             try await time.sleep(for: .milliseconds(20))

@@ -1,4 +1,5 @@
 import Basics
+import CZstd
 import Foundation
 import Glibc
 import Testing
@@ -185,6 +186,60 @@ func spooled(_ bytes: [UInt8]) throws -> SpoolHandle {
         builder.patches = [(builder.secondTableOffset(0), bigEndian64(UInt64(table)))]
         // The table reads as data of the disk: only the file's own bytes, and only once.
         #expect(try read(builder.build()).count == 32 << 10)
+    }
+
+    @Test func `a file whose entries all name one cluster is refused`() throws {
+        var builder = Qcow2Builder(clusterBits: 9, diskBytes: 1 << 20)
+        builder.clusters[0] = .data(noise(512, seed: 1))
+        builder.clusters[1] = .deflate(Array(repeating: 9, count: 512))
+        let file = builder.build()
+        let table = builder.secondTableOffset(0)
+        for cluster in 0..<2 {
+            let entry = Array(file[(table + cluster * 8)..<(table + cluster * 8 + 8)])
+            var bomb = file
+            for index in 0..<2048 {
+                bomb.replaceSubrange((table + index * 8)..<(table + index * 8 + 8), with: entry)
+            }
+            #expect(throws: Qcow2Refusal.cluster) { try read(bomb) }
+        }
+    }
+
+    @Test func `a compressed cluster fills a cluster and no more`() throws {
+        for bytes in [511, 513, 4 << 20] {
+            for pack in [Qcow2Builder.deflate, Qcow2Builder.zstd] {
+                let packed = pack([UInt8](repeating: 7, count: bytes))
+                for kind in [Qcow2Header.Compression.deflate, .zstd] {
+                    // Too little is refused; of too much only a cluster is unpacked.
+                    let found = try? Unpacker.unpack(packed, kind, bytes: 512)
+                    #expect(found == nil || found?.count == 512)
+                    if bytes == 511 { #expect(found == nil) }
+                }
+            }
+        }
+    }
+
+    @Test func `a compressed cluster cannot ask for more memory than a cluster needs`() throws {
+        let content = [UInt8](repeating: 7, count: 64 << 10)
+        let context = try #require(ZSTD_createCCtx())
+        defer { ZSTD_freeCCtx(context) }
+        for (log, isTaken) in [(Int32(21), true), (22, false), (27, false)] {
+            ZSTD_CCtx_reset(context, ZSTD_reset_session_and_parameters)
+            ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, log)
+            var packed = [UInt8](repeating: 0, count: 1 << 17)
+            let count = packed.withUnsafeMutableBytes { output in
+                content.withUnsafeBytes { input in
+                    var target = ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
+                    var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
+                    // In two steps, so that the size is not known when the frame's head is written.
+                    ZSTD_compressStream2(context, &target, &source, ZSTD_e_flush)
+                    ZSTD_compressStream2(context, &target, &source, ZSTD_e_end)
+                    return target.pos
+                }
+            }
+            // A frame that nobody can unpack says so.
+            let found = try? Unpacker.unpack(Array(packed[..<count]), .zstd, bytes: content.count)
+            #expect(found == (isTaken ? content : nil), "window of 2^\(log) bytes")
+        }
     }
 
     @Test func `every cut of a file is refused or read without a trap`() throws {

@@ -3,6 +3,7 @@ import Foundation
 import GRDB
 import Protocol
 import Store
+import Synchronization
 import Testing
 
 @Suite struct DatabaseTests {
@@ -181,6 +182,97 @@ import Testing
         }
     }
 
+    @Test func `writes that arrive together are each whole, and those that throw leave nothing`()
+        async throws
+    {
+        struct Stop: Error {}
+        try await withFile { path in
+            let feed = ChangeFeed()
+            let database = try Store.Database(path: path, migrations: [Self.first], feed: feed)
+            var follower = feed.follow().makeAsyncIterator()
+            let failed = await withTaskGroup(of: Bool.self) { group in
+                for index in 0..<300 {
+                    group.addTask {
+                        do {
+                            try await database.write { transaction in
+                                try Self.insert("thing-\(index)", transaction)
+                                if index % 3 == 0 { throw Stop() }
+                            }
+                            return false
+                        } catch {
+                            return true
+                        }
+                    }
+                }
+                return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+            #expect(failed == 100)
+            #expect(try await Self.count(database) == 200)
+            let changes = try await database.read { try $0.changes(after: 0) }
+            #expect(changes.count == 200)
+            var seen: [Int64] = []
+            for _ in 0..<200 {
+                if let change = await follower.next() { seen.append(change.sequence) }
+            }
+            #expect(seen == changes.map(\.sequence))
+        }
+    }
+
+    @Test func `what is to be known once it is stored is told in the order of the transactions`()
+        async throws
+    {
+        struct Stop: Error {}
+        let database = try open(nil, [Self.first])
+        let told = Numbers()
+        let orders = Numbers()
+        await withTaskGroup(of: Void.self) { group in
+            for index in 0..<100 {
+                group.addTask {
+                    // The failures are meant.
+                    try? await database.write { transaction in
+                        transaction.whenStored { told.add(index) }
+                        if index % 2 == 0 { throw Stop() }
+                        orders.add(index)
+                    }
+                }
+            }
+        }
+        #expect(told.all == orders.all)
+        #expect(told.all.count == 50)
+    }
+
+    @Test func `a full disk is told to each of the writes that arrived together`() async throws {
+        try await withFile { path in
+            let database = try open(path, [Self.first])
+            try await database.write { transaction in
+                let pages = try Int.fetchOne(transaction.sql, sql: "PRAGMA page_count") ?? 0
+                try transaction.sql.execute(sql: "PRAGMA max_page_count = \(pages + 2)")
+            }
+            let told = await withTaskGroup(of: Fault?.self) { group in
+                for writer in 0..<8 {
+                    group.addTask {
+                        do {
+                            try await database.write { transaction in
+                                for index in 0..<2_000 {
+                                    try Self.insert("\(writer)-\(index)", transaction)
+                                }
+                            }
+                            return nil
+                        } catch {
+                            return error as? Fault
+                        }
+                    }
+                }
+                return await group.reduce(into: [Fault]()) {
+                    if let fault = $1 { $0.append(fault) }
+                }
+            }
+            #expect(told.count == 8)
+            #expect(told.allSatisfy { $0.message.contains("disk") })
+            #expect(try await Self.count(database) == 0)
+        }
+    }
+
     @Test func `what the schema forbids is not stored`() async throws {
         let database = try open(nil, [Self.first])
         await #expect(throws: DatabaseError.self) {
@@ -212,4 +304,13 @@ import Testing
             #expect(try await copy.read { try $0.changes(after: 0) }.count == things)
         }
     }
+}
+
+/// Numbers in the order in which they came.
+private final class Numbers: Sendable {
+    private let list = Mutex<[Int]>([])
+
+    func add(_ number: Int) { list.withLock { $0.append(number) } }
+
+    var all: [Int] { list.withLock { $0 } }
 }

@@ -1,6 +1,7 @@
 import Basics
 import Logging
 import Protocol
+import SwiftProtobuf
 @testable import Telemetry
 import Testing
 import Transport
@@ -8,6 +9,7 @@ import Transport
 struct FixedNodes: NodeOverviews {
     var nodes: [NodeOverview]
     func overviews() async throws -> [NodeOverview] { nodes }
+    func name(of node: NodeID) async throws -> String? { nodes.first { $0.id == node }?.name }
 }
 
 struct NoTraffic: BusTraffic {
@@ -17,7 +19,13 @@ struct NoTraffic: BusTraffic {
 
 final class Published: StreamPublisher {
     let topics = SampleTopics()
-    func publish(topic: String, payload: [UInt8]) { topics.add(topic) }
+    let names = SampleTopics()
+
+    func publish(topic: String, payload: [UInt8]) {
+        topics.add(topic)
+        let message = try? WireStreamMetric(serializedBytes: payload)
+        names.add(message?.nodeName ?? "not a StreamMetric")
+    }
 }
 
 func overview(_ name: String, _ state: String, since: Timestamp) -> NodeOverview {
@@ -62,6 +70,7 @@ func overview(_ name: String, _ state: String, since: Timestamp) -> NodeOverview
         #expect(
             published.topics.all == ["metric.\(nodeA).load1", "metric.\(nodeA).disk_free_bytes"]
         )
+        #expect(published.names.all == ["c\"0", "c\"0"])
     }
 
     @Test func `every line of a scrape is a comment or a sample of a declared family`() async throws

@@ -85,7 +85,7 @@ extension NodesService {
         _ kind: ResourceKind,
         _ reference: String,
         by principal: Principal,
-        edit: @Sendable (inout Resource) throws -> Void
+        edit: @escaping @Sendable (inout Resource) throws -> Void
     ) async throws -> Resource {
         try kind.requireLook(by: principal)
         let now = time.now

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 SECONDS_MAX = 90
@@ -26,7 +27,7 @@ def main() -> int:
         options.add_argument(argument)
     # The certificate is of the installation's own authority, which this browser does not know.
     options.accept_insecure_certs = True
-    service = webdriver.ChromeService(executable_path="/usr/bin/chromedriver")
+    service = Service(executable_path="/usr/bin/chromedriver")
     browser = webdriver.Chrome(options=options, service=service)
     try:
         browser.get(f"https://{address.netloc}/dashboard")

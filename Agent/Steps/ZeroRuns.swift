@@ -1,0 +1,57 @@
+import Glibc
+
+/// Long runs of zeros inside a chunk.
+///
+/// Files of a few MiB leave holes that are smaller than a chunk; clearing them costs the disk far less than
+/// taking zeros in.
+enum ZeroRuns {
+    /// A part of a chunk.
+    struct Part: Equatable {
+        var range: Range<Int>
+        var isZero: Bool
+    }
+
+    /// A multiple of every block size, so that parts begin and end with blocks.
+    static let unitBytes = 64 << 10
+    /// A shorter run is written with what surrounds it: each request to the disk has its price.
+    static let runBytesMin = 256 << 10
+
+    /// Cuts a chunk into parts that are to be written and parts that are to be cleared, in order.
+    static func parts(of bytes: UnsafeRawBufferPointer) -> [Part] {
+        var parts: [Part] = []
+        var start = 0
+        while start < bytes.count {
+            let end = min(start + unitBytes, bytes.count)
+            let isZero = isZero(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+            if let last = parts.last, last.isZero == isZero {
+                parts[parts.count - 1].range = last.range.lowerBound..<end
+            } else {
+                parts.append(Part(range: start..<end, isZero: isZero))
+            }
+            start = end
+        }
+        return joined(parts)
+    }
+
+    private static func joined(_ parts: [Part]) -> [Part] {
+        var joined: [Part] = []
+        for part in parts {
+            let isZero = part.isZero && part.range.count >= runBytesMin
+            if let last = joined.last, last.isZero == isZero {
+                joined[joined.count - 1].range = last.range.lowerBound..<part.range.upperBound
+            } else {
+                joined.append(Part(range: part.range, isZero: isZero))
+            }
+        }
+        return joined
+    }
+
+    /// Whether all bytes are zero.
+    ///
+    /// All are when the first is and each equals the one before; the C library compares that at the memory's
+    /// speed, also in a build for debugging.
+    static func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let first = bytes.baseAddress, !bytes.isEmpty else { return true }
+        return bytes[0] == 0 && memcmp(first, first + 1, bytes.count - 1) == 0
+    }
+}

@@ -1,0 +1,1 @@
+../ImagesTests/Qcow2Builder.swift

@@ -1,0 +1,18 @@
+/// Seeds that failed once; each stays, with what it found.
+enum KeptSeeds {
+    struct Kept {
+        let seed: UInt64
+        let history: String
+    }
+
+    private static let contested =
+        "2026-11-25: a session whose key was contested was used for the next job, which waited in vain"
+    private static let locked =
+        "2026-11-25: a machine was switched on although it was locked while it was being switched off"
+
+    static let all = [
+        Kept(seed: 1, history: contested), Kept(seed: 24, history: contested),
+        Kept(seed: 60, history: contested), Kept(seed: 12, history: locked),
+        Kept(seed: 49, history: locked),
+    ]
+}

@@ -1,0 +1,100 @@
+import Basics
+import FoundationEssentials
+import Glibc
+import HostTools
+
+/// Runs the sections one after the other.
+package struct BenchRunner {
+    private let options: BenchOptions
+    private var report: Report
+
+    package init(_ options: BenchOptions) async {
+        self.options = options
+        report = Report(head: await MachineFacts.lines(options))
+    }
+
+    /// Runs everything that was asked for.
+    ///
+    /// A section that cannot be measured here is named in the report and stops nothing.
+    package consuming func run() async -> Report {
+        for section in options.sections {
+            do {
+                try await run(section)
+            } catch {
+                skip(section.rawValue, error)
+            }
+        }
+        if options.peers {
+            do {
+                try await runPeers()
+            } catch {
+                skip("peers", error)
+            }
+        }
+        return report
+    }
+
+    private mutating func skip(_ name: String, _ error: any Error) {
+        Console.line("  not measured: \(error)")
+        report.skipped.append("\(name): \(error)")
+    }
+
+    private mutating func add(_ figures: [Figure]) {
+        for figure in figures {
+            Console.line("  \(figure.name): \(number(figure.median)) \(figure.unit)")
+        }
+        report.figures += figures
+    }
+
+    private mutating func run(_ section: BenchOptions.Section) async throws {
+        Console.line("section \(section.rawValue)")
+        switch section {
+        case .api:
+            let server = try await ControllerServer.start(options)
+            add(try await APISection(runs: options.runs, scale: .ours).run(on: server))
+            try await server.stop()
+        case .deploy:
+            let server = try await ControllerServer.start(options)
+            add(try await DeploySection(runs: options.runs).run(on: server))
+            try await server.stop()
+        case .agents: add(try await AgentsSection(options: options).run())
+        case .agent:
+            let (figures, skipped) = try await AgentProgramSection(options: options).run()
+            add(figures)
+            report.skipped += skipped
+        case .image:
+            let (figures, skipped) = try await ImageSection(options: options).run()
+            add(figures)
+            report.skipped += skipped
+        }
+    }
+
+    private mutating func runPeers() async throws {
+        for mode in IronicServer.Mode.allCases {
+            Console.line("peer: Ironic, \(mode.words)")
+            let server = try await IronicServer.start(mode, options)
+            if mode == .likeForLike { report.head.append("peer: \(server.version)") }
+            var figures: [Figure] = []
+            if options.sections.contains(.api) {
+                figures += try await APISection(runs: options.runs, scale: .peer).run(on: server)
+            }
+            if options.sections.contains(.deploy) {
+                figures += try await DeploySection(runs: options.runs).run(on: server)
+            }
+            try await server.stop()
+            for figure in figures {
+                Console.line("  \(figure.name): \(number(figure.median)) \(figure.unit)")
+                var peer = figure
+                peer.name += " (Ironic, \(mode.words))"
+                report.comparisons.append(
+                    Report.Comparison(
+                        key: figure.key,
+                        peer: peer,
+                        incomparable: mode == .open && figure.key != "api.memory.idle"
+                            ? "it asks for no password and no TLS" : nil
+                    )
+                )
+            }
+        }
+    }
+}
