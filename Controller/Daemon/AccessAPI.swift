@@ -33,7 +33,7 @@ struct AccessAPI: RouteArea {
         addAgents(surface.area("/v1/agents", dialect: .plain))
         addStreamKeys(surface.area("/v1/stream/keys", dialect: .plain))
         let readers = surface.area("/v1/readers", dialect: .plain)
-        readers.post("", .role(.admin)) { request, context in
+        readers.post("", .installation(.admin)) { request, context in
             let wanted = try await request.decode(Named.self, context)
             let credential = try await identity.createReader(wanted.name)
             return .json(
@@ -41,14 +41,14 @@ struct AccessAPI: RouteArea {
                 status: .created
             )
         }
-        readers.delete("/:name", .role(.admin)) { _, context in
+        readers.delete("/:name", .installation(.admin)) { _, context in
             try await identity.revokeReader(try context.parameter("name"))
             return .empty()
         }
     }
 
     private func addAgents(_ routes: Routes) {
-        routes.get("", .role(.admin)) { _, _ in
+        routes.get("", .installation(.admin)) { _, _ in
             let keys = try await registry.agentKeys().map { key -> JSONValue in
                 [
                     "node": .string(key.node.text), "role": .string(key.role.rawValue),
@@ -59,7 +59,7 @@ struct AccessAPI: RouteArea {
             }
             return .json(["agents": .array(keys)])
         }
-        routes.post("/accept", .role(.admin)) { request, context in
+        routes.post("/accept", .installation(.admin)) { request, context in
             let wanted = try await request.decode(Accepted.self, context)
             try await registry.accept(fingerprint: wanted.fingerprint)
             return .empty()
@@ -67,7 +67,7 @@ struct AccessAPI: RouteArea {
     }
 
     private func addStreamKeys(_ routes: Routes) {
-        routes.get("", .role(.admin)) { _, _ in
+        routes.get("", .installation(.admin)) { _, _ in
             let keys = try await registry.readerKeys().map { key -> JSONValue in
                 [
                     "name": .string(key.name), "public_key": .string(key.key.z85),
@@ -76,7 +76,7 @@ struct AccessAPI: RouteArea {
             }
             return .json(["keys": .array(keys)])
         }
-        routes.post("", .role(.admin)) { request, context in
+        routes.post("", .installation(.admin)) { request, context in
             let wanted = try await request.decode(Named.self, context)
             let pair = try await registry.createReaderKey(name: wanted.name)
             return .json(
@@ -87,7 +87,7 @@ struct AccessAPI: RouteArea {
                 status: .created
             )
         }
-        routes.delete("/:name", .role(.admin)) { _, context in
+        routes.delete("/:name", .installation(.admin)) { _, context in
             try await registry.revokeReaderKey(name: try context.parameter("name"))
             return .empty()
         }

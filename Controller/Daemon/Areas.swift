@@ -126,7 +126,8 @@ struct Areas {
                 minimum: Microversion.minimum.text,
                 maximum: Microversion.maximum.text
             ),
-            IdentityAPI(service: core.identity, catalog: Catalog(publicURL: url), publicURL: url),
+            IdentityAPI(service: core.identity, publicURL: url),
+            AuditAPI(service: core.identity),
             ImagesAPI(service: core.images, publicURL: url),
             NodesAPI(service: metal.nodes, publicURL: url),
             ResourcesAPI(service: metal.nodes, publicURL: url),

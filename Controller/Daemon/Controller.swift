@@ -172,7 +172,6 @@ struct Core {
         sealer = try Sealer(keyFile: configuration.identity.sealingKey)
         let curve = try CurveKeyPair(secret: try KeyFile.read(configuration.agents.curveKey))
         publicKey = curve.publicKey
-        let signer = try TokenSigner(key: try KeyFile.read(configuration.identity.tokenKey))
         let hash = try KeyFile.read(configuration.identity.adminHash)
         guard let authority = readText(configuration.api.authority) else {
             throw Fault(
@@ -188,16 +187,18 @@ struct Core {
                 + baremetalMigrations + DeploymentSchema.migrations,
             feed: feed
         )
-        identity = IdentityService(
+        identity = try IdentityService(
             database: database,
-            signer: signer,
+            signer: TokenSigner(key: KeyFile.read(configuration.identity.tokenKey)),
             tokenValidity: configuration.identity.tokenLifetime,
             time: time,
             random: random,
             logger: logger
         )
-        let line = hash.reveal().filter { !$0.isWhitespace }
-        try await identity.bootstrap(hash: Secret(line))
+        try await identity.bootstrap(
+            hash: Secret(hash.reveal().filter { !$0.isWhitespace }),
+            catalog: Catalog(publicURL: configuration.api.publicURL)
+        )
         let capabilityKey = HKDF<SHA256>.deriveKey(
             inputKeyMaterial: SymmetricKey(data: sealingKey.revealBytes()),
             info: Array("rdo image capability".utf8),

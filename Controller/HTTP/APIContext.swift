@@ -39,6 +39,9 @@ package struct APIContext: RequestContext {
         return principal
     }
 
+    /// Tells the audit trail which object the call is about when its path does not say so.
+    package func note(target id: String) { who.set(target: id) }
+
     /// A parameter of the path.
     package func parameter(_ name: String) throws -> String {
         guard let value = parameters.get(name)?.removingURLPercentEncoding(), !value.isEmpty else {
@@ -48,12 +51,19 @@ package struct APIContext: RequestContext {
     }
 }
 
-/// Who asked, once the gate knows; shared between the route and the middleware around it.
+/// Who asked, once the gate knows, and for what; shared between the route and the middleware around it.
 final class Who: Sendable {
-    private let state = Mutex<Principal?>(nil)
+    private struct State {
+        var principal: Principal?
+        var target: String?
+    }
 
-    var principal: Principal? { state.withLock { $0 } }
-    func set(_ principal: Principal) { state.withLock { $0 = principal } }
+    private let state = Mutex(State())
+
+    var principal: Principal? { state.withLock { $0.principal } }
+    var target: String? { state.withLock { $0.target } }
+    func set(_ principal: Principal) { state.withLock { $0.principal = principal } }
+    func set(target: String) { state.withLock { $0.target = target } }
 }
 
 extension Fault {

@@ -30,12 +30,31 @@ package struct Principal: Sendable, Equatable {
         /// Proves only who it is; gives no role.
         case none
         case project(id: String, name: String)
+        /// The users, groups and projects of a domain; means something to Identity alone.
+        case domain(id: String, name: String)
         /// The whole installation.
         case system
     }
 
+    /// What an application credential, by which somebody signed in, takes away from its owner's rights.
+    package struct Delegation: Sendable, Equatable {
+        package let credentialID: String
+        /// Whether it may make and delete application credentials.
+        package let isUnrestricted: Bool
+        /// The only requests that are let through; `nil` does not limit them.
+        package let rules: [AccessRule]?
+
+        package init(credentialID: String, isUnrestricted: Bool, rules: [AccessRule]?) {
+            self.credentialID = credentialID
+            self.isUnrestricted = isUnrestricted
+            self.rules = rules
+        }
+    }
+
     package let userID: String
     package let userName: String
+    /// The domain that the user belongs to.
+    package let userDomainID: String
     package let scope: Scope
     /// The strongest role in this scope; `nil` has none.
     package let role: Role?
@@ -43,17 +62,23 @@ package struct Principal: Sendable, Equatable {
     package let isAdminProject: Bool
     /// When the token ends, as the wire shows it; only for display.
     package let tokenID: String
+    /// Set when it signed in with an application credential.
+    package let delegation: Delegation?
 
     package init(
         userID: String,
         userName: String,
+        userDomainID: String = "default",
         scope: Scope,
         role: Role?,
         isAdminProject: Bool,
-        tokenID: String
+        tokenID: String,
+        delegation: Delegation? = nil
     ) {
         self.userID = userID
         self.userName = userName
+        self.userDomainID = userDomainID
+        self.delegation = delegation
         self.scope = scope
         self.role = role
         self.isAdminProject = isAdminProject
@@ -68,14 +93,30 @@ package struct Principal: Sendable, Equatable {
         return nil
     }
 
-    /// Whether it has `wanted` or a stronger role.
-    package func has(_ wanted: Role) -> Bool { role.map { $0 >= wanted } ?? false }
+    package var domainID: String? {
+        if case .domain(let id, _) = scope { return id }
+        return nil
+    }
+
+    /// Whether it has `wanted` or a stronger role in a project or over the whole installation.
+    ///
+    /// A role in a domain is none here: areas that do not know domains refuse by default.
+    package func has(_ wanted: Role) -> Bool {
+        guard let role, domainID == nil else { return false }
+        return role >= wanted
+    }
 
     /// Lets only those pass who have `wanted` or a stronger role.
     ///
     /// `action` is what is about to be done, as a clause: `delete node c0-07`.
     /// - Throws: `Fault` of kind `forbidden`.
     package func require(_ wanted: Role, to action: String) throws {
+        guard domainID == nil else {
+            throw Fault(
+                .forbidden,
+                "cannot \(action): a token for a domain manages users and projects only; sign in with a project or --os-system-scope all"
+            )
+        }
         guard has(wanted) else {
             throw Fault(
                 .forbidden,

@@ -62,9 +62,19 @@ extension Response {
 }
 
 extension Request {
-    /// A parameter of the query, decoded; `nil` when it is not there.
+    /// A parameter of the query, decoded as forms are (`+` is a blank); `nil` when it is not there.
     package func query(_ name: String) -> String? {
-        uri.queryParameters[name[...]].map(String.init)
+        for pair in (uri.query ?? "").split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard Self.decoded(parts[0]) == name else { continue }
+            return parts.count < 2 ? "" : Self.decoded(parts[1])
+        }
+        return nil
+    }
+
+    private static func decoded(_ text: Substring) -> String {
+        let spaced = text.replacing("+", with: " ")
+        return String(spaced).removingURLPercentEncoding() ?? String(spaced)
     }
 
     /// Collects the body.

@@ -2,7 +2,6 @@ package import Basics
 package import HTTPTypes
 package import Hummingbird
 package import Logging
-package import Protocol
 
 /// Who may call a route.
 ///
@@ -12,53 +11,14 @@ package enum Access: Sendable {
     case open
     /// Anybody with a valid token, also one without a scope.
     case token
-    /// A token whose role is this or a stronger one.
+    /// A token for a project or the system whose role is this or a stronger one; never one for a domain.
     case role(Role)
+    /// A token for the whole installation whose role is this or a stronger one.
+    case installation(Role)
     /// A token with the role `reader`, or a read-only credential (`Authorization: Bearer` or `Basic`).
     case scrape
     /// The handler itself proves who asks: a node's capability, the dashboard's cookie.
     case handler
-}
-
-/// A mutating call, for the audit trail.
-package struct AuditRecord: Sendable {
-    package let time: Timestamp
-    package let requestID: String
-    /// Empty when nobody had signed in.
-    package let userID: String
-    package let userName: String
-    package let address: String
-    package let method: String
-    package let path: String
-    package let status: Int
-
-    package init(
-        time: Timestamp,
-        requestID: String,
-        userID: String,
-        userName: String,
-        address: String,
-        method: String,
-        path: String,
-        status: Int
-    ) {
-        self.time = time
-        self.requestID = requestID
-        self.userID = userID
-        self.userName = userName
-        self.address = address
-        self.method = method
-        self.path = path
-        self.status = status
-    }
-}
-
-/// Keeps audit records.
-///
-/// Identity implements it.
-package protocol AuditTrail: Sendable {
-    /// Stores the record, or logs why it cannot.
-    func keep(_ record: AuditRecord) async
 }
 
 /// An area's part of the HTTP surface.
@@ -116,6 +76,11 @@ package final class Surface {
 
     func add(_ route: Route) { routes.append(route) }
 
+    /// Every route that was added: its method and path, for documents and for tests that cover them all.
+    package var table: [(method: String, path: String)] {
+        routes.map { ($0.method.rawValue, $0.path) }
+    }
+
     /// The router of everything that was added.
     package func makeRouter() -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
@@ -133,8 +98,11 @@ package final class Surface {
             let gate = gate
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 var context = context
-                context.principal = try await gate.admit(request, to: route.access)
-                if let principal = context.principal { context.who.set(principal) }
+                context.principal = try await gate.admit(
+                    request,
+                    to: route.access,
+                    who: context.who
+                )
                 return try await route.handler(request, context)
             }
         }

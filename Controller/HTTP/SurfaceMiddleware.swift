@@ -9,19 +9,26 @@ import Protocol
 struct Gate: Sendable {
     let authenticator: (any RequestAuthenticator)?
 
-    /// Who asks, when the route wants to know.
+    /// Who asks, when the route wants to know; `who` learns it also when they are refused.
     /// - Throws: `Fault` when the route is not for them.
-    func admit(_ request: Request, to access: Access) async throws -> Principal? {
+    func admit(_ request: Request, to access: Access, who: Who) async throws -> Principal? {
         switch access {
         case .open, .handler: return nil
-        case .token: return try await principal(of: request)
+        case .token: return try await principal(of: request, who)
         case .role(let role):
-            let principal = try await principal(of: request)
+            let principal = try await principal(of: request, who)
             try principal.require(role, to: "call \(request.method.rawValue) \(request.uri.path)")
+            return principal
+        case .installation(let role):
+            let principal = try await principal(of: request, who)
+            try principal.requireSystem(
+                role,
+                to: "call \(request.method.rawValue) \(request.uri.path)"
+            )
             return principal
         case .scrape:
             guard let credential = credential(of: request) else {
-                let principal = try await principal(of: request)
+                let principal = try await principal(of: request, who)
                 try principal.require(.reader, to: "read \(request.uri.path)")
                 return principal
             }
@@ -35,11 +42,14 @@ struct Gate: Sendable {
         }
     }
 
-    func principal(of request: Request) async throws -> Principal {
+    func principal(of request: Request, _ who: Who) async throws -> Principal {
         guard let authenticator, let token = request.headers[.authToken], !token.isEmpty else {
             throw Fault.noToken
         }
-        return try await authenticator.principal(token: Secret(token))
+        let principal = try await authenticator.principal(token: Secret(token))
+        who.set(principal)
+        try AccessRule.check(principal, request.method.rawValue, request.uri.path)
+        return principal
     }
 
     private func credential(of request: Request) -> Secret? {
@@ -118,21 +128,41 @@ struct SurfaceMiddleware: RouterMiddleware {
                     "\((time.elapsed - began).wholeNanoseconds / 1_000_000)",
             ]
         )
-        if let audit, request.method != .get, request.method != .head {
-            await audit.keep(
-                AuditRecord(
-                    time: time.now,
-                    requestID: context.requestID,
-                    userID: principal?.userID ?? "",
-                    userName: principal?.userName ?? "",
-                    address: context.remoteAddress,
-                    method: request.method.rawValue,
-                    path: Self.printable(request.uri.path),
-                    status: response.status.code
-                )
-            )
+        if let audit, Self.isAudited(request.method, response.status) {
+            await audit.keep(record(of: request, response, context))
         }
         return response
+    }
+
+    /// Every call that may change something, and every call that was refused.
+    private static func isAudited(
+        _ method: HTTPRequest.Method,
+        _ status: HTTPResponse.Status
+    ) -> Bool {
+        guard method == .get || method == .head else { return true }
+        return [401, 403, 429].contains(status.code)
+    }
+
+    private func record(
+        of request: Request,
+        _ response: Response,
+        _ context: APIContext
+    ) -> AuditRecord {
+        let path = Self.printable(request.uri.path)
+        return AuditRecord(
+            time: time.now,
+            requestID: context.requestID,
+            principal: context.who.principal,
+            address: context.remoteAddress,
+            method: request.method.rawValue,
+            path: path,
+            subject: AuditSubject(
+                method: request.method.rawValue,
+                path: path,
+                noted: context.who.target.map(Self.printable)
+            ),
+            status: response.status.code
+        )
     }
 
     private func dialect(of path: String) -> Dialect {
@@ -158,7 +188,7 @@ struct SurfaceMiddleware: RouterMiddleware {
         // Only those with a token learn which paths do not exist.
         if gate.authenticator != nil {
             do {
-                _ = try await gate.principal(of: request)
+                _ = try await gate.principal(of: request, context.who)
             } catch {
                 return Fault(error)
             }

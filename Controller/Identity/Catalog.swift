@@ -1,6 +1,6 @@
 import HTTP
 
-/// A service of the cloud and where it is.
+/// A service of this controller and where it is.
 package struct CatalogService: Sendable, Equatable {
     /// `identity`, `image`, `baremetal`: what clients look for.
     package let type: String
@@ -14,7 +14,7 @@ package struct CatalogService: Sendable, Equatable {
     }
 }
 
-/// Where clients find the services.
+/// The controller's own services; the stored catalog is brought in step with it at every start.
 ///
 /// The addresses come from the configuration, never from a request's `Host` header: that is the client's
 /// to choose, and a catalog made from it would send other people's tokens where an attacker likes.
@@ -32,51 +32,92 @@ package struct Catalog: Sendable, Equatable {
             CatalogService(type: "image", name: "glance", url: root + "/image"),
         ]
     }
+}
 
-    private static let interfaces = ["public", "internal", "admin"]
+/// Who an endpoint is for.
+enum EndpointInterface: String, Sendable, CaseIterable {
+    case `public`, `internal`, admin
+}
 
-    /// As tokens carry it.
-    var inToken: JSONValue {
-        .array(
-            services.map { service in
-                [
-                    "id": .string(service.name), "name": .string(service.name),
-                    "type": .string(service.type),
-                    "endpoints": .array(
-                        Self.interfaces.map { interface in
-                            [
-                                "id": .string("\(service.name)-\(interface)"),
-                                "interface": .string(interface), "region": .string(region),
-                                "region_id": .string(region), "url": .string(service.url),
-                            ]
-                        }
-                    ),
-                ]
+/// A place that has services.
+struct Region: Sendable, Equatable {
+    let id: String
+    var parentID: String?
+    var description = ""
+    var extra: [String: JSONValue] = [:]
+}
+
+/// A service in the stored catalog.
+struct ServiceRecord: Sendable, Equatable {
+    let id: String
+    var type: String
+    var name = ""
+    var isEnabled = true
+    /// The controller's own: type and name are its own business, and it cannot be deleted.
+    var isOwn = false
+    var description = ""
+    var extra: [String: JSONValue] = [:]
+}
+
+/// An address of a service in the stored catalog.
+struct EndpointRecord: Sendable, Equatable {
+    let id: String
+    var serviceID: String
+    var regionID: String?
+    var interface: EndpointInterface
+    var url: String
+    var isEnabled = true
+    /// The controller's own: its address follows the configuration, and it cannot be deleted.
+    var isOwn = false
+    var extra: [String: JSONValue] = [:]
+
+    /// The address for a project and user, as Keystone fills in templates; `nil` when one is missing.
+    func url(projectID: String?, userID: String) -> String? {
+        var text = url
+        for (name, value) in [
+            ("project_id", projectID), ("tenant_id", projectID), ("user_id", userID),
+        ] {
+            for form in ["$(\(name))s", "%(\(name))s"] where text.contains(form) {
+                guard let value else { return nil }
+                text.replace(form, with: value)
             }
-        )
-    }
-
-    /// As the service list shows it.
-    var serviceList: [JSONValue] {
-        services.map { service in
-            [
-                "id": .string(service.name), "name": .string(service.name),
-                "type": .string(service.type), "enabled": true, "description": "", "links": [:],
-            ]
         }
+        return text
     }
+}
 
-    /// As the endpoint list shows it.
-    var endpointList: [JSONValue] {
-        services.flatMap { service in
-            Self.interfaces.map { interface in
-                [
-                    "id": .string("\(service.name)-\(interface)"), "interface": .string(interface),
-                    "region": .string(region), "region_id": .string(region),
-                    "service_id": .string(service.name), "url": .string(service.url),
-                    "enabled": true, "links": [:],
-                ]
-            }
-        }
-    }
+/// What a token's catalog shows.
+struct CatalogEntry: Sendable, Equatable {
+    var service: ServiceRecord
+    var endpoints: [EndpointRecord]
+}
+
+/// A change of the stored catalog; `nil` leaves a member as it is.
+struct CatalogEdit: Sendable, Equatable {
+    var id: String?
+    var type: String?
+    var name: String?
+    var description: String?
+    var isEnabled: Bool?
+    /// The empty one takes it away.
+    var parentID: String?
+    var serviceID: String?
+    /// The empty one takes it away.
+    var regionID: String?
+    var interface: EndpointInterface?
+    var url: String?
+    var extra: [String: JSONValue] = [:]
+}
+
+/// Which parts of the stored catalog a list shows.
+struct CatalogFilter: Sendable, Equatable {
+    var type: String?
+    var name: String?
+    var parentID: String?
+    var serviceID: String?
+    var regionID: String?
+    var interface: String?
+    var isEnabled: Bool?
+    /// Endpoints that are given to this project.
+    var projectID: String?
 }

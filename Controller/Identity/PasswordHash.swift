@@ -8,10 +8,18 @@ import FoundationEssentials
 /// Text form: `$scrypt$ln=15,r=8,p=1$<salt>$<key>`, both in base64, as passlib writes it.
 package struct PasswordHash: Sendable, Equatable {
     /// Work for one guess; 32 MiB and some 60 ms on a server of 2020.
-    struct Cost: Sendable, Equatable {
+    package struct Cost: Sendable, Equatable {
         var logRounds = 15
         var blockSize = 8
         var parallelism = 1
+
+        package init() {}
+
+        init(logRounds: Int, blockSize: Int = 8, parallelism: Int = 1) {
+            self.logRounds = logRounds
+            self.blockSize = blockSize
+            self.parallelism = parallelism
+        }
     }
 
     static let passwordBytesMax = 1024
@@ -107,10 +115,19 @@ actor PasswordChecker {
 
     /// Without a hash (there is no such user) the work is done all the same, so that the time of the
     /// answer does not tell.
-    func check(_ password: Secret, against hash: PasswordHash?) -> Bool {
+    func check(
+        _ password: Secret,
+        against hash: PasswordHash?,
+        cost: PasswordHash.Cost
+    ) -> Bool {
         if let hash { return hash.matches(password) }
         // Its outcome does not matter.
-        _ = try? PasswordHash(of: password, salt: Array(0..<16), cost: PasswordHash.Cost())
+        _ = try? PasswordHash(of: password, salt: Array(0..<16), cost: cost)
         return false
+    }
+
+    /// The text form of a new hash.
+    func hash(_ password: Secret, salt: [UInt8], cost: PasswordHash.Cost) throws -> Secret {
+        try PasswordHash(of: password, salt: salt, cost: cost).text
     }
 }

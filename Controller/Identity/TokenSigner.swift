@@ -8,6 +8,7 @@ struct TokenClaims: Sendable, Equatable {
     enum Scope: Sendable, Equatable {
         case none
         case project(String)
+        case domain(String)
         case system
     }
 
@@ -19,6 +20,34 @@ struct TokenClaims: Sendable, Equatable {
     var methods: [String]
     var issued: Timestamp
     var expires: Timestamp
+    /// The generations of user, project and domains when it was made: their sum changes when one of them
+    /// is disabled or gets a new password, and then the token has ended.
+    var generation: Int64 = 0
+    /// The application credential that proved who it is.
+    var credentialID: String?
+}
+
+extension TokenClaims.Scope {
+    /// As the token writes it.
+    fileprivate var text: String {
+        switch self {
+        case .none: ""
+        case .project(let id): "project:\(id)"
+        case .domain(let id): "domain:\(id)"
+        case .system: "system"
+        }
+    }
+
+    fileprivate init?(_ text: String) {
+        let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
+        switch (parts.first, parts.count) {
+        case (nil, _): self = .none
+        case ("system", 1): self = .system
+        case ("project", 2): self = .project(parts[1])
+        case ("domain", 2): self = .domain(parts[1])
+        default: return nil
+        }
+    }
 }
 
 /// Signs and reads tokens: JSON Web Signatures (RFC 7515) with ES256.
@@ -51,18 +80,14 @@ package struct TokenSigner: Sendable {
     }
 
     func sign(_ claims: TokenClaims) throws -> Secret {
-        let scope =
-            switch claims.scope {
-            case .none: ""
-            case .project(let id): "project:\(id)"
-            case .system: "system"
-            }
-        let payload: JSONValue = [
-            "jti": .string(claims.id), "sub": .string(claims.userID), "scope": .string(scope),
+        var payload: JSONValue = [
+            "jti": .string(claims.id), "sub": .string(claims.userID),
+            "scope": .string(claims.scope.text), "gen": .integer(claims.generation),
             "amr": .array(claims.methods.map(JSONValue.string)),
             "iat": .integer(claims.issued.nanoseconds / 1_000_000_000),
             "exp": .integer(claims.expires.nanoseconds / 1_000_000_000),
         ]
+        if let credentialID = claims.credentialID { payload["cred"] = .string(credentialID) }
         let signed = Self.header + "." + Base64URL.encode(Array(payload.canonicalText.utf8))
         let signature = try key.signature(for: Array(signed.utf8))
         return Secret(signed + "." + Base64URL.encode(Array(signature.rawRepresentation)))
@@ -82,19 +107,20 @@ package struct TokenSigner: Sendable {
             // Ours by its signature, so it is well formed; were it not, it is no token.
             let claims = try? JSONValue(parsing: payload),
             let id = claims["jti"]?.text, let userID = claims["sub"]?.text,
-            let scope = claims["scope"]?.text, let issued = claims["iat"]?.integer,
+            let scope = claims["scope"]?.text.flatMap(TokenClaims.Scope.init),
+            let generation = claims["gen"]?.integer, let issued = claims["iat"]?.integer,
             let expires = claims["exp"]?.integer,
             now < Timestamp(nanoseconds: expires * 1_000_000_000)
         else { return nil }
         return TokenClaims(
             id: id,
             userID: userID,
-            scope: scope.isEmpty
-                ? .none
-                : scope == "system" ? .system : .project(String(scope.dropFirst("project:".count))),
+            scope: scope,
             methods: claims["amr"]?.elements?.compactMap(\.text) ?? [],
             issued: Timestamp(nanoseconds: issued * 1_000_000_000),
-            expires: Timestamp(nanoseconds: expires * 1_000_000_000)
+            expires: Timestamp(nanoseconds: expires * 1_000_000_000),
+            generation: generation,
+            credentialID: claims["cred"]?.text
         )
     }
 }

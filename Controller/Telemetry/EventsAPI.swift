@@ -51,7 +51,7 @@ package struct EventsAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let (database, feed, time) = (database, feed, time)
-        surface.area("/v1/events", dialect: .plain).get("", .role(.reader)) { request, _ in
+        surface.area("/v1/events", dialect: .plain).get("", .installation(.reader)) { request, _ in
             let after = try request.eventStart()
             if request.headers[.accept]?.contains("text/event-stream") == true {
                 return Self.stream(database: database, feed: feed, time: time, after: after)

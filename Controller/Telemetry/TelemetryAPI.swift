@@ -21,7 +21,7 @@ package struct TelemetryAPI: RouteArea {
         surface.area("/metrics", dialect: .plain).get("", .scrape) { _, _ in
             .text(try await service.exposition(), type: "text/plain; version=0.0.4; charset=utf-8")
         }
-        surface.area("/v1/telemetry", dialect: .plain).get("/nodes/:id", .role(.reader)) {
+        surface.area("/v1/telemetry", dialect: .plain).get("/nodes/:id", .installation(.reader)) {
             _,
             context in
             let text = try context.parameter("id")

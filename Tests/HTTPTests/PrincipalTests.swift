@@ -40,4 +40,13 @@ import Testing
             .requireSystem(.admin, to: "list nodes")
         try principal(.reader, .system).requireSystem(.reader, to: "list nodes")
     }
+
+    @Test func `a token for a domain is refused by areas that know no domains`() {
+        let manager = principal(.admin, .domain(id: "d", name: "domain"))
+        #expect(!manager.has(.reader))
+        #expect(manager.projectID == nil)
+        #expect(!manager.isSystem)
+        #expect(throws: Fault.self) { try manager.require(.reader, to: "look") }
+        #expect(throws: Fault.self) { try manager.requireSystem(.reader, to: "look") }
+    }
 }

@@ -185,7 +185,7 @@ private struct Shape: Codable {
         }
     }
 
-    @Test func `only changing calls are audited, with who and how it ended`() async throws {
+    @Test func `changing and refused calls are audited, with who and how it ended`() async throws {
         try await withClient { client in
             _ = try await client.execute(uri: "/open", method: .get)
             _ = try await client.execute(
@@ -194,11 +194,22 @@ private struct Shape: Codable {
                 headers: [.authToken: "reader"]
             )
             _ = try await client.execute(uri: "/decode%0aforged", method: .post)
+            _ = try await client.execute(
+                uri: "/member",
+                method: .get,
+                headers: [.authToken: "reader"]
+            )
+            _ = try await client.execute(
+                uri: "/member",
+                method: .get,
+                headers: [.authToken: "admin"]
+            )
         }
         let records = notebook.records.withLock { $0 }
-        #expect(records.map(\.status) == [400, 401])
-        #expect(records[0].userName == "somebody")
-        #expect(records[1].userName == "")
+        #expect(records.map(\.status) == [400, 401, 403])
+        #expect(records.map(\.userName) == ["somebody", "", "somebody"])
+        #expect(records.map(\.outcome) == [.failure, .failure, .failure])
+        #expect(records.map(\.subject.action) == ["create", "create", "read"])
         #expect(records[0].requestID.hasPrefix("req-"))
     }
 

@@ -186,7 +186,7 @@ import Testing
                 )
                 #expect(!String(buffer: response.body).contains("scrypt"))
             }
-            let records = try await world.database.read { try $0.auditRecords(limit: 10) }
+            let records = try await world.database.read { try $0.auditRecords(AuditFilter()) }
             #expect(records.map(\.status) == [201])
             #expect(!"\(records)".contains(token))
             #expect(!"\(records)".contains(World.password.reveal()))

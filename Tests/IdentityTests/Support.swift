@@ -1,5 +1,6 @@
 import Basics
 import HTTP
+import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
 @testable import Identity
@@ -40,19 +41,32 @@ struct World {
         service = try IdentityService(
             database: database,
             signer: TokenSigner(key: key),
+            passwordCost: Self.cheap,
             time: time,
             random: SeededRandom(seed: 1),
             logger: Logger(label: "test")
         )
-        try await service.bootstrap(hash: Self.hash(Self.password))
+        try await bootstrap(Self.password)
     }
+
+    /// Starts again, with this password in the installation's file.
+    func bootstrap(_ password: Secret) async throws {
+        try await service.bootstrap(
+            hash: Self.hash(password),
+            catalog: Catalog(publicURL: Self.url)
+        )
+    }
+
+    static let url = "https://192.0.2.1:6385"
+
+    static let cheap = PasswordHash.Cost(logRounds: 10)
 
     /// Cheap to check, so that tests are quick.
     static func hash(_ password: Secret) throws -> Secret {
         try PasswordHash(
             of: password,
             salt: Array(0..<16),
-            cost: PasswordHash.Cost(logRounds: 10, blockSize: 8, parallelism: 1)
+            cost: cheap
         ).text
     }
 
@@ -81,9 +95,114 @@ struct World {
             time: time,
             random: SeededRandom(seed: 2)
         )
-        let url = "https://192.0.2.1:6385"
-        IdentityAPI(service: service, catalog: Catalog(publicURL: url), publicURL: url)
-            .addRoutes(to: surface)
+        IdentityAPI(service: service, publicURL: Self.url).addRoutes(to: surface)
+        AuditAPI(service: service).addRoutes(to: surface)
+        // Something of another area, which knows nothing of domains.
+        surface.area("/v1/nodes", dialect: .ironic).get("", .role(.reader)) { _, _ in .empty(.ok) }
         try await Application(router: surface.makeRouter()).test(.router) { try await body($0) }
+    }
+}
+
+/// What a call answered.
+struct Answer: Sendable {
+    let status: Int
+    let headers: HTTPFields
+    let body: JSONValue
+}
+
+extension TestClientProtocol {
+    /// Calls the API with a token and, for `body`, a JSON text.
+    func call(
+        _ method: String,
+        _ path: String,
+        token: Secret? = nil,
+        body: String? = nil,
+        headers: HTTPFields = [:]
+    ) async throws -> Answer {
+        var headers = headers
+        headers[.authToken] = token?.reveal()
+        let response = try await execute(
+            uri: path,
+            method: HTTPRequest.Method(rawValue: method) ?? .get,
+            headers: headers,
+            body: body.map { ByteBuffer(string: $0) }
+        )
+        let bytes = Array(response.body.readableBytesView)
+        return Answer(
+            status: response.status.code,
+            headers: response.headers,
+            body: bytes.isEmpty ? .null : (try? JSONValue(parsing: bytes)) ?? .null
+        )
+    }
+}
+
+extension World {
+    /// Stores a user that signs in with the world's password.
+    @discardableResult
+    func addUser(_ name: String, domain: String = Domain.id) async throws -> User {
+        let user = User(
+            id: name,
+            domainID: domain,
+            name: name,
+            passwordHash: try Self.hash(Self.password)
+        )
+        try await service.change { try $0.saveUser(user) }
+        return user
+    }
+
+    func addDomain(_ id: String) async throws {
+        try await service.change { try $0.saveDomain(Domain(id: id, name: id)) }
+    }
+
+    func addProject(_ id: String, domain: String = Domain.id, parent: String? = nil) async throws {
+        try await service.change { transaction in
+            try transaction.saveProject(
+                Project(id: id, domainID: domain, parentID: parent, name: id)
+            )
+        }
+    }
+
+    func grant(
+        _ role: String,
+        to actor: Actor,
+        in scope: GrantScope,
+        inherited: Bool = false
+    ) async throws {
+        try await service.change { transaction in
+            try transaction.add(
+                Grant(roleID: role, actor: actor, scope: scope, isInherited: inherited)
+            )
+        }
+    }
+
+    /// Signs a token without the work of a password: for tables of many calls.
+    func mint(_ user: String, _ scope: TokenClaims.Scope) async throws -> Secret {
+        var claims = TokenClaims(
+            id: service.identifier(),
+            userID: user,
+            scope: scope,
+            methods: ["password"],
+            issued: time.now,
+            expires: time.now + .seconds(3600)
+        )
+        claims.generation = try await database.read { [claims] in
+            try $0.generation(of: claims)
+        }
+        return try service.signer.sign(claims)
+    }
+
+    /// The administrator, who may everything.
+    func administrator() async throws -> Principal {
+        try await signIn(scope: .system).principal
+    }
+
+    func token(of user: String, _ scope: SignIn.Scope) async throws -> Secret {
+        try await service.signIn(
+            SignIn(
+                proof: .password(userID: user, userName: nil, password: Self.password),
+                scope: scope
+            ),
+            from: "192.0.2.9"
+        ).token
     }
 }

@@ -23,7 +23,9 @@ import Testing
         )
     }
 
-    @Test(arguments: [TokenClaims.Scope.none, .system, .project("p1")])
+    @Test(arguments: [
+        TokenClaims.Scope.none, .system, .project("p1"), .domain("d1"),
+    ])
     func `a token that was signed is read`(scope: TokenClaims.Scope) throws {
         let token = try signer.sign(claims(scope))
         #expect(signer.read(token, at: now) == claims(scope))
@@ -114,6 +116,35 @@ import Testing
         _ = try await world.signIn()
     }
 
+    @Test func `naming the account in another way wins no more guesses`() async throws {
+        let world = try await World()
+        let id = try await world.signIn().principal.userID
+        let names: [(String?, String?, DomainReference)] = [
+            (nil, "admin", .standard), (nil, "admin", .name("Default")), (id, nil, .standard),
+            (nil, "admin", .name("default")), (id, "x", .name("y")), (nil, "admin", .standard),
+        ]
+        var kinds: [Fault.Kind?] = []
+        for (userID, name, domain) in names {
+            let fault = await #expect(throws: Fault.self) {
+                try await world.service.signIn(
+                    SignIn(
+                        proof: .password(
+                            userID: userID,
+                            userName: name,
+                            domain: domain,
+                            password: Secret("wrong")
+                        ),
+                        scope: .none
+                    ),
+                    from: "192.0.2.9"
+                )
+            }
+            kinds.append(fault?.kind)
+        }
+        #expect(kinds.dropLast().allSatisfy { $0 == .unauthenticated })
+        #expect(kinds.last == .tooMany)
+    }
+
     @Test func `a token ends with its time, and when it is revoked`() async throws {
         let world = try await World()
         let first = try await world.signIn().token
@@ -128,10 +159,10 @@ import Testing
     @Test func `a new password from the installation ends old tokens`() async throws {
         let world = try await World()
         let token = try await world.signIn().token
-        try await world.service.bootstrap(hash: try World.hash(World.password))
+        try await world.bootstrap(World.password)
         _ = try await world.service.principal(token: token)
         world.time.advance(.seconds(2))
-        try await world.service.bootstrap(hash: try World.hash(Secret("new one")))
+        try await world.bootstrap(Secret("new one"))
         await #expect(throws: Fault.self) { try await world.service.principal(token: token) }
         await #expect(throws: Fault.self) { try await world.signIn() }
         _ = try await world.signIn(Secret("new one"))
@@ -140,7 +171,10 @@ import Testing
     @Test func `a broken installed hash stops the start`() async throws {
         let world = try await World()
         await #expect(throws: Fault.self) {
-            try await world.service.bootstrap(hash: Secret("plain text"))
+            try await world.service.bootstrap(
+                hash: Secret("plain text"),
+                catalog: Catalog(publicURL: World.url)
+            )
         }
     }
 

@@ -5,9 +5,8 @@ package import Protocol
 ///
 /// Jobs that are ready run one after the other, drawn at random. When none is ready, time goes on to the
 /// next timer. Nothing else lets time pass, so that a virtual hour takes as long as its events.
+// SAFETY: one thread makes, runs and drops a world; nothing of it is handed to another.
 package final class SimulatedExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
-    // SAFETY: one thread makes, runs and drops a world; nothing of it is handed to another.
-
     private struct Timer {
         let at: Duration
         let number: UInt64
@@ -110,8 +109,8 @@ package final class SimulatedExecutor: SerialExecutor, TaskExecutor, @unchecked 
 }
 
 /// A value that only the one thread of a world touches.
+// SAFETY: as SimulatedExecutor: everything of a world is used by one thread.
 package final class Confined<Value>: @unchecked Sendable {
-    // SAFETY: as SimulatedExecutor: everything of a world is used by one thread.
     package var value: Value
 
     package init(_ value: Value) { self.value = value }

@@ -223,6 +223,7 @@ final class SimulatedAgentLink: AgentLink {
         network.record(frame, of: self)
         if case .result(let result) = frame.body {
             network.log.add(owner, "reports \(result.command.prefix(8)) attempt \(result.attempt)")
+            network.mayBreak(self)
         }
         network.carry(frame.name, along: "line \(number)") { [self] in
             network.controller(for: address)?.take(frame, from: self, connection: connection)

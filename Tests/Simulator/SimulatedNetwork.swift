@@ -94,6 +94,18 @@ final class SimulatedNetwork: Sendable {
         }
     }
 
+    /// A report is on its way: the line may break just then, so that its answer is lost.
+    func mayBreak(_ line: SimulatedAgentLink) {
+        guard faults.contains(.partition), state.value.dice.happens(250) else { return }
+        executor.after(state.value.dice.span(.milliseconds(1), .milliseconds(10))) { [self] in
+            setCut(true, address: line.address)
+            line.disconnect()
+            executor.after(state.value.dice.span(.seconds(2), .seconds(28))) { [self] in
+                setCut(false, address: line.address)
+            }
+        }
+    }
+
     func isUnreachable(_ address: String) -> Bool { state.value.cut.contains(address) }
 
     /// The controller, for whoever reaches it.

@@ -118,8 +118,8 @@ package final class BareMetalLoad: Sendable {
             {
                 throw Fault(.unavailable, "cannot deploy node \(row.uuid): it is \(row.state)")
             }
-            guard watch.seconds < 300 else {
-                throw TimeBudgetExceeded(subject: "deployment", budget: .seconds(300))
+            guard watch.seconds < 600 else {
+                throw TimeBudgetExceeded(subject: "deployment", budget: .seconds(600))
             }
             asked.formUnion(try await wish(rows, asked))
             // A poll costs the server, so slow answers are asked for less often; never a busy loop.

@@ -1,5 +1,10 @@
+import Glibc
+
 /// Where the bench prints.
 package enum Console {
-    /// Prints a line at once.
-    package static func line(_ text: String) { print(text) }
+    /// Prints a line at once, also into a file.
+    package static func line(_ text: String) {
+        print(text)
+        fflush(nil)
+    }
 }

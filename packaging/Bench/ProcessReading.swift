@@ -1,4 +1,5 @@
 import Basics
+import FoundationEssentials
 import Glibc
 import HostTools
 import Protocol
@@ -37,8 +38,13 @@ package struct ProcessReading: Sendable {
         var members = [pid]
         var next = 0
         while next < members.count {
-            let path = "/proc/\(members[next])/task/\(members[next])/children"
-            members += (readText(path) ?? "").split(separator: " ").compactMap { Int32($0) }
+            // Each thread has children of its own. A process that is gone has neither.
+            let folder = "/proc/\(members[next])/task"
+            let threads = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+            for thread in threads.sorted() {
+                let words = readText("\(folder)/\(thread)/children") ?? ""
+                members += words.split(separator: " ").compactMap { Int32($0) }
+            }
             next += 1
         }
         return members

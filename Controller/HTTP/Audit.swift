@@ -1,0 +1,145 @@
+package import Protocol
+
+/// What a call was about, in the words of CADF (DMTF DSP0262): an action on a target.
+package struct AuditSubject: Sendable, Equatable {
+    /// `create`, `read`, `update`, `delete` or `authenticate`, with the part it is about: `update/states`.
+    package let action: String
+    /// Service and kind of object: `baremetal/nodes`.
+    package let targetType: String
+    /// The object's name or identifier as the path has it, or as the handler noted it; empty when there is none.
+    package let targetID: String
+
+    package init(action: String, targetType: String, targetID: String) {
+        self.action = action
+        self.targetType = targetType
+        self.targetID = targetID
+    }
+
+    /// Reads it from a request; `noted` is what the handler knew better.
+    package init(method: String, path: String, noted: String? = nil) {
+        let (service, rest) = AccessRule.service(of: path)
+        var parts = rest.split(separator: "/")[...]
+        if let first = parts.first, Self.isVersion(first) { parts.removeFirst() }
+        // Keystone's extensions are about the same objects.
+        if let first = parts.first, first.hasPrefix("OS-") { parts.removeFirst() }
+        if parts.starts(with: ["auth", "tokens"]) {
+            targetType = "\(service)/tokens"
+            targetID = noted ?? ""
+            action = method == "POST" ? "authenticate" : Self.verb(method)
+            return
+        }
+        targetType = "\(service)/\(parts.first ?? "")"
+        let id = parts.dropFirst().first
+        let part = parts.dropFirst(2).first
+        targetID = noted ?? id.map(String.init) ?? ""
+        let verb = method == "POST" && id != nil && part != nil ? "update" : Self.verb(method)
+        action = part.map { "\(verb)/\($0)" } ?? verb
+    }
+
+    private static func isVersion(_ part: Substring) -> Bool {
+        part.first == "v" && part.count > 1
+            && part.dropFirst().allSatisfy { $0.isNumber || $0 == "." }
+    }
+
+    private static func verb(_ method: String) -> String {
+        switch method {
+        case "POST": "create"
+        case "PUT", "PATCH": "update"
+        case "DELETE": "delete"
+        default: "read"
+        }
+    }
+}
+
+/// A call that may have changed something, or was refused, for the audit trail.
+package struct AuditRecord: Sendable, Equatable {
+    /// How it ended, in CADF's words.
+    package enum Outcome: String, Sendable, CaseIterable {
+        case success, failure
+    }
+
+    /// The place in the trail; 0 before it is stored.
+    package var sequence: Int64 = 0
+    package let time: Timestamp
+    package let requestID: String
+    /// Empty when nobody had signed in.
+    package let userID: String
+    package let userName: String
+    /// What the token spoke for: `system`, `project:…`, `domain:…`; empty without a scope.
+    package let scope: String
+    package let address: String
+    package let method: String
+    package let path: String
+    package let subject: AuditSubject
+    package let status: Int
+    /// Refusals from the same address before this one that were counted and not kept.
+    package var omitted = 0
+
+    package var outcome: Outcome { status < 400 ? .success : .failure }
+
+    package init(
+        time: Timestamp,
+        requestID: String,
+        principal: Principal?,
+        address: String,
+        method: String,
+        path: String,
+        subject: AuditSubject,
+        status: Int
+    ) {
+        self.init(
+            time: time,
+            requestID: requestID,
+            userID: principal?.userID ?? "",
+            userName: principal?.userName ?? "",
+            scope: principal.map { Self.text(of: $0.scope) } ?? "",
+            address: address,
+            method: method,
+            path: path,
+            subject: subject,
+            status: status
+        )
+    }
+
+    /// As it was stored.
+    package init(
+        time: Timestamp,
+        requestID: String,
+        userID: String,
+        userName: String,
+        scope: String,
+        address: String,
+        method: String,
+        path: String,
+        subject: AuditSubject,
+        status: Int
+    ) {
+        self.time = time
+        self.requestID = requestID
+        self.userID = userID
+        self.userName = userName
+        self.scope = scope
+        self.address = address
+        self.method = method
+        self.path = path
+        self.subject = subject
+        self.status = status
+    }
+
+    private static func text(of scope: Principal.Scope) -> String {
+        switch scope {
+        case .none: ""
+        case .project(let id, _): "project:\(id)"
+        case .domain(let id, _): "domain:\(id)"
+        case .system: "system"
+        }
+    }
+}
+
+/// Keeps audit records.
+///
+/// Identity implements it.
+package protocol AuditTrail: Sendable {
+    /// Stores the record, or logs why it cannot.
+    func keep(_ record: AuditRecord) async
+}

@@ -1,0 +1,262 @@
+import HTTP
+
+@testable import Identity
+
+/// Who asks, in the table of who may what.
+struct Persona: Sendable, CustomStringConvertible {
+    enum Kind: String, Sendable, CaseIterable {
+        case nobody, unscoped, project, domain, adminProject, system
+    }
+
+    let kind: Kind
+    /// `nil` for those without a scope.
+    let role: Role?
+
+    /// Everybody there can be.
+    static let all: [Persona] =
+        [Persona(kind: .nobody, role: nil), Persona(kind: .unscoped, role: nil)]
+        + [Kind.project, .domain, .adminProject, .system].flatMap { kind in
+            Role.allCases.map { Persona(kind: kind, role: $0) }
+        }
+
+    var description: String { "\(kind.rawValue)-\(role?.rawValue ?? "none")" }
+    var userID: String { "home-\(description)" }
+    var isSystem: Bool { kind == .system || kind == .adminProject }
+    var isWriter: Bool { role == .admin || role == .manager }
+}
+
+/// Which domain the objects of a call belong to: that of every persona, or a foreign one.
+enum Place: String, Sendable, CaseIterable {
+    case home, away
+}
+
+/// What it takes; written down here once more, so that the code is compared with something.
+enum Need: Sendable {
+    case open
+    case token
+    /// Any scope.
+    case scope
+    /// A role over the installation or in a domain, whichever: lists narrow themselves.
+    case reach
+    /// A role over the installation, or in the domain of the object.
+    case read
+    /// As `read`; besides, everybody sees the domain it lives in.
+    case readDomain
+    /// The role admin over the installation, or manager or admin in the domain of the object.
+    case write
+    case readAll, writeAll
+    /// The user itself (at home) or a role over the installation.
+    case selfOrReadAll
+    /// The user itself (at home) or the role admin over the installation.
+    case selfOrWriteAll
+    /// The user itself or a role that reads it.
+    case selfOrRead
+    /// Only the user itself.
+    case onlySelf
+    /// The user itself with a token for a project.
+    case selfWithProject
+
+    func allows(_ persona: Persona, _ place: Place) -> Bool {
+        if case .open = self { return true }
+        guard persona.kind != .nobody else { return false }
+        let reads = persona.isSystem || persona.kind == .domain && place == .home
+        let admin = persona.isSystem && persona.role == .admin
+        switch self {
+        case .open, .token: return true
+        case .scope: return persona.kind != .unscoped
+        case .reach: return persona.isSystem || persona.kind == .domain
+        case .read: return reads
+        case .readDomain: return reads || place == .home
+        case .write:
+            return admin || persona.kind == .domain && persona.isWriter && place == .home
+        case .readAll: return persona.isSystem
+        case .writeAll: return admin
+        case .selfOrReadAll: return place == .home || persona.isSystem
+        case .selfOrWriteAll: return place == .home || admin
+        case .selfOrRead: return place == .home || reads
+        case .onlySelf: return place == .home
+        case .selfWithProject:
+            return place == .home && [.project, .adminProject].contains(persona.kind)
+        }
+    }
+}
+
+/// One call of the table.
+///
+/// `{user}` and the like in path and body stand for objects of the place; `{self}`
+/// is the persona's own user at home, and the foreign user away.
+struct Call: Sendable, CustomStringConvertible {
+    let method: String
+    let path: String
+    let need: Need
+    let body: String?
+
+    init(_ method: String, _ path: String, _ need: Need, _ body: String? = nil) {
+        self.method = method
+        self.path = path
+        self.need = need
+        self.body = body
+    }
+
+    var description: String { "\(method) \(path)" }
+    var isAboutSystem: Bool { path.hasPrefix("v3/system") }
+
+    /// Path and method as the surface lists them, without the names of parameters.
+    var route: String {
+        let parts = path.split(separator: "/").map {
+            $0.contains("{") ? ":" : String($0)
+        }
+        return "\(method) /identity/\(parts.joined(separator: "/"))"
+    }
+
+    private static let named = #"{"name":"{new}","domain_id":"{domain}"}"#
+
+    private static func body(_ kind: String, _ members: String) -> String {
+        "{\"\(kind)\":\(members)}"
+    }
+
+    static let all: [Call] = tokens + people + places + roles + grants + credentials + catalog
+
+    private static let tokens = [
+        Call("GET", "", .open), Call("GET", "v3", .open),
+        Call("GET", "v3/auth/projects", .token), Call("GET", "v3/auth/domains", .token),
+        Call("GET", "v3/auth/system", .token), Call("GET", "v3/auth/catalog", .scope),
+        Call("GET", "v3/auth/tokens", .selfOrReadAll),
+        Call("DELETE", "v3/auth/tokens", .selfOrWriteAll),
+    ]
+
+    private static let people = [
+        Call("GET", "v3/users", .reach),
+        Call("POST", "v3/users", .write, body("user", named)),
+        Call("GET", "v3/users/{user}", .read), Call("GET", "v3/users/{self}", .selfOrRead),
+        Call("PATCH", "v3/users/{user}", .write, body("user", #"{"email":"a@b.example"}"#)),
+        Call("DELETE", "v3/users/{user}", .write),
+        Call(
+            "POST",
+            "v3/users/{self}/password",
+            .onlySelf,
+            body("user", #"{"original_password":"{password}","password":"another one"}"#)
+        ),
+        Call("GET", "v3/users/{self}/projects", .selfOrRead),
+        Call("GET", "v3/users/{self}/groups", .selfOrRead),
+        Call("GET", "v3/groups", .reach),
+        Call("POST", "v3/groups", .write, body("group", named)),
+        Call("GET", "v3/groups/{group}", .read),
+        Call("PATCH", "v3/groups/{group}", .write, body("group", #"{"description":"x"}"#)),
+        Call("DELETE", "v3/groups/{group}", .write),
+        Call("GET", "v3/groups/{group}/users", .read),
+        Call("GET", "v3/groups/{group}/users/{member}", .read),
+        Call("PUT", "v3/groups/{group}/users/{user}", .write),
+        Call("DELETE", "v3/groups/{group}/users/{member}", .write),
+    ]
+
+    private static let places = [
+        Call("GET", "v3/domains", .token),
+        Call("POST", "v3/domains", .writeAll, body("domain", #"{"name":"{new}"}"#)),
+        Call("GET", "v3/domains/{domain}", .readDomain),
+        Call("PATCH", "v3/domains/{domain}", .writeAll, body("domain", #"{"description":"x"}"#)),
+        Call("DELETE", "v3/domains/{dead}", .writeAll),
+        Call("GET", "v3/projects", .token),
+        Call("POST", "v3/projects", .write, body("project", named)),
+        Call("GET", "v3/projects/{project}", .read),
+        Call("PATCH", "v3/projects/{project}", .write, body("project", #"{"description":"x"}"#)),
+        Call("DELETE", "v3/projects/{project}", .write),
+        Call("GET", "v3/projects/{project}/tags", .read),
+        Call("PUT", "v3/projects/{project}/tags", .write, #"{"tags":["a","b"]}"#),
+        Call("DELETE", "v3/projects/{project}/tags", .write),
+        Call("GET", "v3/projects/{project}/tags/{tag}", .read),
+        Call("PUT", "v3/projects/{project}/tags/{new}", .write),
+        Call("DELETE", "v3/projects/{project}/tags/{tag}", .write),
+    ]
+
+    private static let roles = [
+        Call("GET", "v3/roles", .scope),
+        Call("POST", "v3/roles", .writeAll, body("role", #"{"name":"{new}"}"#)),
+        Call("GET", "v3/roles/{role}", .read),
+        Call("PATCH", "v3/roles/{role}", .writeAll, body("role", #"{"description":"x"}"#)),
+        Call("DELETE", "v3/roles/{role}", .writeAll),
+        Call("GET", "v3/role_inferences", .scope),
+        Call("GET", "v3/roles/{role}/implies", .read),
+        Call("GET", "v3/roles/{role}/implies/{implied}", .read),
+        Call("PUT", "v3/roles/{role}/implies/{other}", .writeAll),
+        Call("DELETE", "v3/roles/{role}/implies/{implied}", .writeAll),
+        Call("GET", "v3/role_assignments", .reach),
+    ]
+
+    private static let grants = ["projects/{project}", "domains/{domain}", "system"].flatMap {
+        place in
+        ["users/{user}", "groups/{group}"].flatMap { actor in
+            let (read, write): (Need, Need) =
+                place == "system" ? (.readAll, .writeAll) : (.read, .write)
+            let plain = calls("v3/\(place)/\(actor)/roles", "", read, write)
+            guard place != "system" else { return plain }
+            let inherited = "/inherited_to_projects"
+            return plain + calls("v3/OS-INHERIT/\(place)/\(actor)/roles", inherited, read, write)
+        }
+    }
+
+    private static func calls(
+        _ path: String,
+        _ end: String,
+        _ read: Need,
+        _ write: Need
+    ) -> [Call] {
+        [
+            Call("GET", path + end, read), Call("GET", "\(path)/{given}\(end)", read),
+            Call("PUT", "\(path)/{fresh}\(end)", write),
+            Call("DELETE", "\(path)/{given}\(end)", write),
+        ]
+    }
+
+    private static let credentials = [
+        Call("GET", "v3/users/{self}/application_credentials", .selfOrReadAll),
+        Call(
+            "POST",
+            "v3/users/{self}/application_credentials",
+            .selfWithProject,
+            body("application_credential", #"{"name":"{new}"}"#)
+        ),
+        Call("GET", "v3/users/{self}/application_credentials/{credential}", .selfOrReadAll),
+        Call("DELETE", "v3/users/{self}/application_credentials/{credential}", .selfOrWriteAll),
+        Call("GET", "v3/users/{self}/access_rules", .selfOrReadAll),
+        Call("GET", "v3/users/{self}/access_rules/{rule}", .selfOrReadAll),
+        Call("DELETE", "v3/users/{self}/access_rules/{rule}", .selfOrWriteAll),
+    ]
+
+    private static let catalog = [
+        Call("GET", "v3/regions", .token),
+        Call("POST", "v3/regions", .writeAll, body("region", #"{"id":"{new}"}"#)),
+        Call("GET", "v3/regions/{region}", .token),
+        Call("PUT", "v3/regions/{newer}", .writeAll, body("region", "{}")),
+        Call("PATCH", "v3/regions/{region}", .writeAll, body("region", #"{"description":"x"}"#)),
+        Call("DELETE", "v3/regions/{empty}", .writeAll),
+        Call("GET", "v3/services", .scope),
+        Call("POST", "v3/services", .writeAll, body("service", #"{"type":"{new}"}"#)),
+        Call("GET", "v3/services/{service}", .scope),
+        Call("PATCH", "v3/services/{service}", .writeAll, body("service", #"{"name":"x"}"#)),
+        Call("DELETE", "v3/services/{service}", .writeAll),
+        Call("GET", "v3/endpoints", .scope),
+        Call(
+            "POST",
+            "v3/endpoints",
+            .writeAll,
+            body(
+                "endpoint",
+                #"{"service_id":"{service}","interface":"public","url":"http://x.example"}"#
+            )
+        ),
+        Call("GET", "v3/endpoints/{endpoint}", .scope),
+        Call(
+            "PATCH",
+            "v3/endpoints/{endpoint}",
+            .writeAll,
+            body("endpoint", #"{"url":"http://y.example"}"#)
+        ),
+        Call("DELETE", "v3/endpoints/{endpoint}", .writeAll),
+        Call("GET", "v3/OS-EP-FILTER/projects/{project}/endpoints", .readAll),
+        Call("GET", "v3/OS-EP-FILTER/endpoints/{endpoint}/projects", .readAll),
+        Call("GET", "v3/OS-EP-FILTER/projects/{project}/endpoints/{endpoint}", .readAll),
+        Call("PUT", "v3/OS-EP-FILTER/projects/{project}/endpoints/{endpoint}", .writeAll),
+        Call("DELETE", "v3/OS-EP-FILTER/projects/{project}/endpoints/{endpoint}", .writeAll),
+    ]
+}
