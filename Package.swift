@@ -386,7 +386,7 @@ let package = Package(
             [
                 "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP",
                 "Basics",
-                "Protocol", hummingbird, hummingbirdTesting,
+                "Protocol", grdb, hummingbird, hummingbirdTesting,
             ]
         ),
         tests(

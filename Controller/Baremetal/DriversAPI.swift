@@ -18,33 +18,76 @@ package struct DriversAPI: RouteArea {
         let routes = surface.area("", dialect: .ironic)
         routes.ironic(.get, "/v1/drivers", .reader) { call in
             let isDetailed = call.request.query("detail").flatMap { JSONValue.string($0).truth }
-            let names = service.drivers.keys.sorted()
+            // Every driver of ours is made of interfaces; there are no classic ones.
+            let isClassic = call.request.query("type") == "classic"
+            let names = isClassic ? [] : service.drivers.keys.sorted()
             return .json([
                 "drivers": .array(
-                    names.map { driver($0, call.version, isDetailed: isDetailed == true) }
+                    try names.map {
+                        try only(
+                            call,
+                            driver(
+                                $0,
+                                call.version,
+                                isDetailed: isDetailed == true
+                                    || call.request.query("fields") != nil
+                            )
+                        )
+                    }
                 )
             ])
         }
         routes.ironic(.get, "/v1/drivers/:driver", .reader) { call in
-            .json(driver(try name(call), call.version, isDetailed: true))
+            .json(try only(call, driver(try name(call), call.version, isDetailed: true)))
         }
         routes.ironic(.get, "/v1/drivers/:driver/properties", .reader) { call in
             .json(try name(call) == "ipmi" ? Self.ipmiProperties : [:])
         }
         routes.ironic(.get, "/v1/conductors", .reader) { call in
             try call.require(minor: 49)
-            return .json(["conductors": [conductor]])
+            return .json(["conductors": [try only(call, conductor)]])
         }
         routes.ironic(.get, "/v1/conductors/:host", .reader) { call in
             try call.require(minor: 49)
             guard try call.parameter("host") == service.settings.hostName else {
                 throw Fault(.notFound, "cannot find this conductor: there is only one")
             }
-            return .json(conductor)
+            return .json(try only(call, conductor))
         }
-        for name in ["chassis", "portgroups", "allocations"] {
-            routes.ironic(.get, "/v1/\(name)", .reader) { _ in .json(.object([name: []])) }
+        routes.ironic(.get, "/v1/drivers/:driver/raid/logical_disk_properties", .reader) { call in
+            try call.accept(minor: 12, "RAID properties")
+            throw Fault(
+                .notFound,
+                "cannot list RAID properties: driver \(try name(call)) does not support raid (disabled or not implemented)"
+            )
         }
+        let passthru = "/v1/drivers/:driver/vendor_passthru"
+        routes.ironic(.get, passthru + "/methods", .reader) { call in
+            _ = try name(call)
+            return .json([:])
+        }
+        for method in HTTPRequest.Method.vendor {
+            let role: Role = method == .get ? .reader : .member
+            routes.ironic(method, passthru, role) { call in
+                _ = try name(call)
+                throw Fault.noHandler(call.request.query("method"))
+            }
+            routes.ironic(method, passthru + "/:method", role) { call in
+                _ = try name(call)
+                throw Fault.noHandler(try call.parameter("method"))
+            }
+        }
+    }
+
+    /// The members that a request asked for, or all.
+    /// - Throws: `Fault` of kind `invalid` when it asks for one that is not there.
+    private func only(_ call: BaremetalCall, _ document: JSONValue) throws -> JSONValue {
+        guard let list = call.request.query("fields") else { return document }
+        let names = list.split(separator: ",").map(String.init)
+        for name in names where document[name] == nil {
+            throw Fault(.invalid, "cannot show the field “\(name.prefix(40))”: there is none")
+        }
+        return .object((document.members ?? [:]).filter { (names + ["links"]).contains($0.key) })
     }
 
     private func name(_ call: BaremetalCall) throws -> String {

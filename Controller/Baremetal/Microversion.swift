@@ -11,7 +11,7 @@ package struct Microversion: Sendable, Comparable {
 
     package static let minimum = Microversion(minor: 1)
     /// The newest whose shapes this server honours on its routes.
-    package static let maximum = Microversion(minor: 95)
+    package static let maximum = Microversion(minor: 115)
 
     package var text: String { "1.\(minor)" }
 
@@ -40,7 +40,7 @@ package struct Microversion: Sendable, Comparable {
         else {
             throw Fault(
                 .invalid,
-                "cannot read the API version “\(text.prefix(20))”: it must be like 1.95"
+                "cannot read the API version “\(text.prefix(20))”: it must be like 1.115"
             )
         }
         guard major == 1, minor >= Self.minimum.minor, minor <= Self.maximum.minor else {

@@ -16,12 +16,22 @@ package struct Node: Sendable, Equatable {
     /// What is to be installed.
     package var instanceInfo: [String: JSONValue]
     package var instanceID: String?
+    package var instanceName: String?
     package var networkData: [String: JSONValue]
     package var description: String?
     package var resourceClass: String?
     package var conductorGroup: String
     package var owner: String?
     package var lessee: String?
+    /// The chassis that it stands in, by UUID.
+    package var chassis: String?
+    /// The node that it is a part of.
+    package var parent: NodeID?
+    package var shard: String?
+    /// The allocation that it is reserved for, by UUID.
+    package internal(set) var allocation: String?
+    /// Whether nobody may switch it off, because its parts share a power supply.
+    package var isPowerOffDisabled = false
     package var traits: [String]
     /// `nil`: as the configuration says.
     package var automatedClean: Bool?
@@ -177,6 +187,15 @@ package struct DriverInfo: Sendable, Equatable {
             "password", "secret", "token", "private_key", "passphrase", "auth_key", "community",
         ]
         .contains { key.contains($0) }
+    }
+
+    /// A document of others' with its secrets masked.
+    static func mask(_ members: [String: JSONValue]) -> [String: JSONValue] {
+        Dictionary(
+            uniqueKeysWithValues: members.map { key, value in
+                (key, isSecret(key) ? .string(mask) : value)
+            }
+        )
     }
 
     /// Everything, with secrets masked.

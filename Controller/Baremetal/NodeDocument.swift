@@ -10,6 +10,8 @@ struct NodeDocument: Sendable {
     let settings: BaremetalSettings
     /// Where clients reach the API, without a slash at the end.
     let root: String
+    /// Old versions have older words for some states.
+    var version = Microversion.maximum
 
     /// Each field and the minor version that brought it.
     static let fields: [(name: String, minor: Int)] = [
@@ -31,7 +33,7 @@ struct NodeDocument: Sendable {
         ("owner", 50), ("description", 51), ("allocation_uuid", 52), ("retired", 61),
         ("retired_reason", 61), ("lessee", 65), ("network_data", 66), ("boot_mode", 75),
         ("secure_boot", 75), ("shard", 82), ("parent_node", 83), ("firmware_interface", 86),
-        ("service_step", 87), ("disable_power_off", 95),
+        ("service_step", 87), ("disable_power_off", 95), ("instance_name", 104), ("health", 109),
     ]
 
     /// What a list without details shows.
@@ -113,6 +115,12 @@ struct NodeDocument: Sendable {
         case "conductor": .string(settings.hostName)
         case "owner": JSONValue(node.owner)
         case "lessee": JSONValue(node.lessee)
+        case "chassis_uuid": JSONValue(node.chassis)
+        case "parent_node": JSONValue(node.parent?.text)
+        case "shard": JSONValue(node.shard)
+        case "allocation_uuid": JSONValue(node.allocation)
+        case "instance_name": JSONValue(node.instanceName)
+        case "disable_power_off": .bool(node.isPowerOffDisabled)
         case "traits": .array(node.traits.map(JSONValue.string))
         case "automated_clean": node.automatedClean.map(JSONValue.bool) ?? .null
         case "boot_mode": JSONValue(node.capabilities["boot_mode"])
@@ -122,7 +130,7 @@ struct NodeDocument: Sendable {
 
     private func state(_ name: String) -> JSONValue {
         switch name {
-        case "provision_state": .string(node.state.ironicName)
+        case "provision_state": provisionState
         case "target_provision_state": JSONValue(node.state.ironicTarget)
         case "provision_updated_at": .string(node.stateSince.description)
         case "power_state": JSONValue(node.powerState?.rawValue)
@@ -138,13 +146,19 @@ struct NodeDocument: Sendable {
         case "updated_at": JSONValue(node.updatedAt?.description)
         case "inspection_started_at": JSONValue(node.inspectionStartedAt?.description)
         case "inspection_finished_at": JSONValue(node.inspectionFinishedAt?.description)
-        case "console_enabled", "disable_power_off": .bool(false)
+        case "console_enabled": .bool(false)
         case "clean_step", "deploy_step", "service_step", "raid_config", "target_raid_config":
             .object([:])
         case "links": .array(links(""))
         case "ports", "portgroups", "states", "volume": .array(links("/" + name))
         default: .null
         }
+    }
+
+    private var provisionState: JSONValue {
+        let word = node.state.ironicName
+        if version.minor < 2, word == "available" { return .null }
+        return .string(version.minor < 39 && word == "inspect wait" ? "inspecting" : word)
     }
 
     private func links(_ below: String) -> [JSONValue] {
@@ -286,10 +300,14 @@ enum DriverInterfaces {
 
     static func of(_ driver: String) -> [String: [String]] {
         guard driver == "fake-hardware" else { return ipmi }
-        return ipmi.mapValues { ["fake"] + $0 }.merging(
-            ["network_interface": ["noop", "flat"], "storage_interface": ["noop", "fake"]]
-        ) { $1 }
+        return ipmi.merging(pretended.map { ($0, ["fake"] + (ipmi[$0] ?? [])) }) { $1 }
     }
+
+    /// What machines that exist only in the database pretend to do.
+    private static let pretended = [
+        "boot_interface", "deploy_interface", "inspect_interface", "management_interface",
+        "power_interface", "rescue_interface",
+    ]
 
     /// `boot`, `deploy` …, in the order of the alphabet.
     static let kinds = ipmi.keys.sorted().map { String($0.dropLast("_interface".count)) }

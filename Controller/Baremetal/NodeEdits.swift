@@ -21,7 +21,10 @@ enum NodeEdits {
             "protected": .bool(node.protected.isSet),
             "protected_reason": JSONValue(node.protected.reason),
             "retired": .bool(node.retired.isSet),
-            "retired_reason": JSONValue(node.retired.reason), "chassis_uuid": .null,
+            "retired_reason": JSONValue(node.retired.reason),
+            "chassis_uuid": JSONValue(node.chassis), "parent_node": JSONValue(node.parent?.text),
+            "shard": JSONValue(node.shard), "instance_name": JSONValue(node.instanceName),
+            "disable_power_off": .bool(node.isPowerOffDisabled),
             "maintenance": .bool(node.maintenance != nil),
             "maintenance_reason": JSONValue(node.maintenance?.reason),
         ]
@@ -36,20 +39,21 @@ enum NodeEdits {
     static func apply(_ patch: JSONValue, to node: inout Node, at now: Timestamp) throws {
         var document = document(of: node)
         for operation in try JSONPatchOperation.list(from: patch) {
-            if let first = operation.path.first, operation.path.count == 1,
-                operation.verb == .remove, document[first] != nil,
-                document[first]?.members != nil
-            {
-                document[first] = .object([:])  // removing a whole object empties it
-                continue
-            }
             guard let first = operation.path.first, document[first] != nil else {
                 throw Fault(
                     .invalid,
                     "cannot change /\(operation.path.joined(separator: "/").prefix(80)): a node has no such field that may be set"
                 )
             }
-            try document.apply(operation)
+            guard operation.path.count == 1, operation.verb == .remove else {
+                try document.apply(operation)
+                continue
+            }
+            switch document[first] {
+            case .object: document[first] = .object([:])
+            case .bool where first != "automated_clean": document[first] = .bool(false)
+            default: document[first] = JSONValue.null
+            }
         }
         try read(document.members ?? [:], into: &node, at: now)
     }
@@ -84,6 +88,7 @@ enum NodeEdits {
                 let text = try text(value, name)
                 guard text == nil || NodeID(text ?? "") != nil else { throw wrong(name, "a UUID") }
                 node.instanceID = text
+                if text == nil { node.allocation = nil }
             case "description": node.description = try text(value, name)
             case "resource_class": node.resourceClass = try text(value, name)
             case "conductor_group": node.conductorGroup = try text(value, name) ?? ""
@@ -94,7 +99,20 @@ enum NodeEdits {
             case "protected": node.protected.isSet = try truth(value, name)
             case "retired": node.retired.isSet = try truth(value, name)
             case "chassis_uuid":
-                guard value == .null else { throw wrong(name, "null: there are no chassis") }
+                let text = try text(value, name)
+                guard text == nil || ResourceID(text ?? "") != nil else {
+                    throw wrong(name, "the UUID of a chassis")
+                }
+                node.chassis = text
+            case "parent_node":
+                let text = try text(value, name)
+                node.parent = text.flatMap { NodeID($0) }
+                guard (text == nil) == (node.parent == nil) else {
+                    throw wrong(name, "the UUID of a node")
+                }
+            case "shard": node.shard = try text(value, name)
+            case "instance_name": node.instanceName = try text(value, name)
+            case "disable_power_off": node.isPowerOffDisabled = try truth(value, name)
             case "maintenance":
                 let isSet = try truth(value, name)
                 if isSet != (node.maintenance != nil) {

@@ -26,6 +26,15 @@ package enum NodeWish: Sendable, Equatable {
     case rebuild(DeployOrder)
     case delete
     case abort
+    /// Takes over a machine that runs already.
+    case adopt(DeployOrder)
+    /// Takes the operator's steps; without the ramdisk when `ramdisk` is false.
+    case clean(StepPlan, ramdisk: Bool)
+    case service(StepPlan)
+    /// Ends a rest.
+    case unhold
+    case rescue
+    case unrescue
 
     /// The wish without its details, for tables.
     package enum Name: String, Sendable, CaseIterable {
@@ -36,6 +45,12 @@ package enum NodeWish: Sendable, Equatable {
         case rebuild
         case delete
         case abort
+        case adopt
+        case clean
+        case service
+        case unhold
+        case rescue
+        case unrescue
     }
 
     package var name: Name {
@@ -47,6 +62,12 @@ package enum NodeWish: Sendable, Equatable {
         case .rebuild: .rebuild
         case .delete: .delete
         case .abort: .abort
+        case .adopt: .adopt
+        case .clean: .clean
+        case .service: .service
+        case .unhold: .unhold
+        case .rescue: .rescue
+        case .unrescue: .unrescue
         }
     }
 }
@@ -76,6 +97,12 @@ package enum NodeFact: Sendable, Equatable {
     case installed
     /// Keys are revoked and the power is off.
     case tornDown(clean: Bool)
+    /// The present step of a service is done.
+    case stepDone
+    /// The rescue system runs.
+    case rescued
+    /// The installed system runs again.
+    case unrescued
     /// The time budget of the present phase ran out.
     case budgetExceeded
 
@@ -92,6 +119,9 @@ package enum NodeFact: Sendable, Equatable {
         case restarted
         case installed
         case tornDown
+        case stepDone
+        case rescued
+        case unrescued
         case budgetExceeded
     }
 
@@ -108,6 +138,9 @@ package enum NodeFact: Sendable, Equatable {
         case .restarted: .restarted
         case .installed: .installed
         case .tornDown: .tornDown
+        case .stepDone: .stepDone
+        case .rescued: .rescued
+        case .unrescued: .unrescued
         case .budgetExceeded: .budgetExceeded
         }
     }
@@ -131,14 +164,22 @@ package enum NodeAction: Sendable, Equatable {
     case awaitInstalled(hasAgent: Bool, bootID: String, since: Timestamp)
     /// No key of the node is valid and the machine is off.
     case tearDown
+    /// The present step of a service is over.
+    case endServiceStep
+    /// The rescue system runs.
+    case enterRescue
+    /// The installed system runs again.
+    case leaveRescue
     /// The power is as somebody asked.
     case changePower(PowerWish)
 
     /// Whether it may switch the machine.
     package var touchesPower: Bool {
         switch self {
-        case .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower: true
-        case .verifyBMC, .awaitRamdisk, .run, .awaitInstalled: false
+        case .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower, .enterRescue,
+            .leaveRescue:
+            true
+        case .verifyBMC, .awaitRamdisk, .run, .awaitInstalled, .endServiceStep: false
         }
     }
 }

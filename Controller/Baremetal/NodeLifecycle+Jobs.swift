@@ -45,7 +45,8 @@ extension Node {
         case .refused(let message): return .failed(message)
         case .budgetExceeded:
             return .failed(heldUp("its machine could not be switched on into the ramdisk in time"))
-        case .bmcVerified, .agentMissing, .commandDone, .commandFailed, .bootDeviceSet, .restarted,
+        case .stepDone, .rescued, .unrescued, .bmcVerified, .agentMissing, .commandDone,
+            .commandFailed, .bootDeviceSet, .restarted,
             .installed, .tornDown:
             return .ignored
         }
@@ -74,7 +75,8 @@ extension Node {
             }
             job.phase = .boot
             return .goesOn(job)
-        case .bmcVerified, .bootStarted, .agentMissing, .commandDone, .commandFailed,
+        case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentMissing,
+            .commandDone, .commandFailed,
             .bootDeviceSet, .restarted, .installed, .tornDown:
             return .ignored
         }
@@ -105,7 +107,8 @@ extension Node {
         case .refused(let message): return .failed(message)
         case .budgetExceeded:
             return .failed(heldUp("its agent did not finish the command in time"))
-        case .bmcVerified, .bootStarted, .agentReady, .bootDeviceSet, .restarted, .installed,
+        case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
+            .bootDeviceSet, .restarted, .installed,
             .tornDown:
             return .ignored
         }
@@ -140,7 +143,8 @@ extension Node {
             case .refused(let message): return failDeploying(message)
             case .budgetExceeded:
                 return failDeploying(heldUp("its firmware could not be told to boot from the disk"))
-            case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone,
+            case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
+                .agentMissing, .commandDone,
                 .commandFailed, .restarted, .installed, .tornDown:
                 return
             }
@@ -152,7 +156,8 @@ extension Node {
             case .refused(let message): return failDeploying(message)
             case .budgetExceeded:
                 return failDeploying(heldUp("its machine did not leave the ramdisk"))
-            case .bmcVerified, .bootStarted, .agentReady, .commandDone, .commandFailed,
+            case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
+                .commandDone, .commandFailed,
                 .bootDeviceSet, .tornDown:
                 return
             }
@@ -166,7 +171,8 @@ extension Node {
                         "the agent of the installed system did not say hello in time; look at the machine's console"
                     )
                 )
-            case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone,
+            case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
+                .agentMissing, .commandDone,
                 .commandFailed, .bootDeviceSet, .restarted, .tornDown:
                 return
             }

@@ -32,17 +32,26 @@ package enum NodeLifecycle {
         Row(from: from, event: fact.rawValue, to: to)
     }
 
+    private static func fact(
+        _ from: ProvisionState.Name,
+        _ fact: NodeFact.Name,
+        _ to: [ProvisionState.Name]
+    ) -> Row {
+        Row(from: from, event: fact.rawValue, to: to)
+    }
+
     /// What a ramdisk job reports, the same in each state that has one.
     private static func ramdisk(
         _ state: ProvisionState.Name,
-        done: ProvisionState.Name,
+        done: [ProvisionState.Name],
+        rest: [ProvisionState.Name] = [],
         failed: ProvisionState.Name
     ) -> [Row] {
         [
             fact(state, .bootStarted, state),
-            fact(state, .agentReady, state),
+            fact(state, .agentReady, [state] + rest),
             fact(state, .agentMissing, state, failed),
-            fact(state, .commandDone, done),
+            fact(state, .commandDone, done + rest),
             fact(state, .commandFailed, state, failed),
             fact(state, .refused, failed),
             fact(state, .budgetExceeded, state, failed),
@@ -82,9 +91,47 @@ package enum NodeLifecycle {
             fact(.deploying, .restarted, .deploying),
             fact(.deploying, .installed, .active),
         ]
-        + ramdisk(.inspecting, done: .manageable, failed: .inspectFailed)
-        + ramdisk(.cleaning, done: .available, failed: .cleanFailed)
-        + ramdisk(.deploying, done: .deploying, failed: .deployFailed)
+        + ramdisk(.inspecting, done: [.manageable], failed: .inspectFailed)
+        + ramdisk(
+            .cleaning,
+            done: [.available, .manageable, .cleaning],
+            rest: [.cleanHold],
+            failed: .cleanFailed
+        )
+        + ramdisk(.deploying, done: [.deploying], failed: .deployFailed)
+        + [
+            wish(.manageable, .clean, .cleaning, .cleanHold),
+            wish(.cleanHold, .unhold, .cleaning, .manageable, .cleanHold),
+            wish(.cleanHold, .abort, .cleanFailed),
+            wish(.manageable, .adopt, .adopting),
+            wish(.adoptFailed, .adopt, .adopting),
+            wish(.adoptFailed, .manage, .manageable),
+            fact(.adopting, .bmcVerified, .active),
+            fact(.adopting, .refused, .adoptFailed),
+            fact(.adopting, .budgetExceeded, .adoptFailed),
+            wish(.active, .service, .servicing, .serviceHold),
+            wish(.serviceFailed, .service, .servicing, .serviceHold),
+            wish(.serviceFailed, .abort, .active),
+            wish(.serviceFailed, .delete, .deleting),
+            fact(.servicing, .stepDone, .servicing, .serviceHold, .active),
+            fact(.servicing, .refused, .serviceFailed),
+            fact(.servicing, .budgetExceeded, .serviceFailed),
+            wish(.servicing, .abort, .serviceFailed),
+            wish(.serviceHold, .unhold, .servicing, .serviceHold, .active),
+            wish(.serviceHold, .abort, .serviceFailed),
+            fact(.rescuing, .rescued, .rescue),
+            fact(.rescuing, .refused, .rescueFailed),
+            fact(.rescuing, .budgetExceeded, .rescueFailed),
+            wish(.rescuing, .abort, .rescueFailed),
+            fact(.unrescuing, .unrescued, .active),
+            fact(.unrescuing, .refused, .unrescueFailed),
+            fact(.unrescuing, .budgetExceeded, .unrescueFailed),
+        ]
+        + [.active, .serviceFailed, .rescue, .rescueFailed, .unrescueFailed].map {
+            wish($0, .rescue, .rescuing)
+        }
+        + [.rescue, .rescueFailed, .unrescueFailed].map { wish($0, .unrescue, .unrescuing) }
+        + [.rescuing, .rescue, .rescueFailed, .unrescueFailed].map { wish($0, .delete, .deleting) }
 
     private static let index: [String: [ProvisionState.Name]] = Dictionary(
         table.map { ("\($0.from.rawValue) \($0.event)", $0.to) },
@@ -149,7 +196,7 @@ extension Node {
         return nil
     }
 
-    private mutating func begin(_ next: ProvisionState) {
+    mutating func begin(_ next: ProvisionState) {
         attempt = attempt.next
         lastError = nil
         lastLines = []
@@ -175,19 +222,45 @@ extension Node {
             let job = DeployJob(order: order, stage: .ramdisk(RamdiskJob(at: now)), device: "")
             begin(.deploying(job: job))
         case .delete: begin(.deleting)
-        case .abort:
-            let words = "cannot finish the work on node \(label): it was aborted by request"
-            switch state {
-            case .verifying: begin(.enroll)
-            case .inspecting: begin(.inspectFailed)
-            case .cleaning: begin(.cleanFailed)
-            case .deploying: begin(.deployFailed)
-            case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
-                .active, .deleting, .error:
-                return
+        case .adopt(let order): begin(.adopting(order: order))
+        case .clean(let plan, let ramdisk): beginCleaning(plan, ramdisk: ramdisk, at: now)
+        case .service(let plan): beginService(plan, at: now)
+        case .unhold: endRest(at: now)
+        case .rescue:
+            if let installation = state.installation {
+                begin(.rescuing(installation: installation))
             }
-            lastError = words
+        case .unrescue:
+            if let installation = state.installation {
+                begin(.unrescuing(installation: installation))
+            }
+        case .abort: abort()
         }
+    }
+
+    private mutating func endRest(at now: Timestamp) {
+        if case .cleanHold(let job) = state { endCleaningStep(job, at: now) }
+        if case .serviceHold(let job) = state { endServiceStep(job, at: now) }
+    }
+
+    private mutating func abort() {
+        let words = "cannot finish the work on node \(label): it was aborted by request"
+        switch state {
+        case .verifying: begin(.enroll)
+        case .inspecting: begin(.inspectFailed)
+        case .cleaning, .cleanHold: begin(.cleanFailed)
+        case .deploying: begin(.deployFailed)
+        case .servicing(let job), .serviceHold(let job):
+            powerWish = nil
+            begin(.serviceFailed(installation: job.installation))
+        case .rescuing(let installation): begin(.rescueFailed(installation: installation))
+        case .serviceFailed(let installation): return begin(.active(installation: installation))
+        case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
+            .active, .deleting, .error, .adopting, .adoptFailed, .rescue, .rescueFailed,
+            .unrescuing, .unrescueFailed:
+            return
+        }
+        lastError = words
     }
 
     private mutating func take(_ fact: NodeFact, at now: Timestamp) {
@@ -206,14 +279,19 @@ extension Node {
         case .cleaning(let job):
             switch advance(job, fact, at: now) {
             case .ignored: return
-            case .goesOn(let job): state = .cleaning(job: job)
+            case .goesOn(let job): state = resting(job)
             case .failed(let reason): fail(.cleanFailed, "cannot clean node \(label): \(reason)")
-            case .done: state = .available
+            case .done: endCleaningStep(job, at: now)
             }
         case .deploying(let job): takeDeploying(job, fact, at: now)
         case .deleting: takeDeleting(fact, at: now)
+        case .adopting(let order): takeAdopting(order, fact, at: now)
+        case .servicing(let job): takeServicing(job, fact, at: now)
+        case .rescuing(let installation): takeRescue(installation, fact, isEntering: true)
+        case .unrescuing(let installation): takeRescue(installation, fact, isEntering: false)
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
-            .active, .error:
+            .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed, .rescue,
+            .rescueFailed, .unrescueFailed:
             return
         }
     }
@@ -228,7 +306,7 @@ extension Node {
                 "cannot manage node \(label): \(heldUp("its BMC did not answer in time"))"
             )
         case .bootStarted, .agentReady, .agentMissing, .commandDone, .commandFailed,
-            .bootDeviceSet, .restarted, .installed, .tornDown:
+            .bootDeviceSet, .restarted, .installed, .tornDown, .stepDone, .rescued, .unrescued:
             return
         }
     }
@@ -238,6 +316,8 @@ extension Node {
         case .tornDown(let clean):
             instanceInfo = [:]
             instanceID = nil
+            instanceName = nil
+            allocation = nil
             state = clean ? .cleaning(job: RamdiskJob(at: now)) : .available
         case .refused(let message): fail(.error, message)
         case .budgetExceeded:
@@ -245,7 +325,8 @@ extension Node {
                 .error,
                 "cannot delete the instance of node \(label): \(heldUp("its machine could not be switched off in time"))"
             )
-        case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone, .commandFailed,
+        case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
+            .agentMissing, .commandDone, .commandFailed,
             .bootDeviceSet, .restarted, .installed:
             return
         }

@@ -25,6 +25,12 @@ extension Node {
                 "cannot switch the power of node \(label): \(lockout.user) locked it: \(lockout.reason)"
             )
         }
+        if isPowerOffDisabled, target == .off || target == .softOff {
+            throw Fault(
+                .conflict,
+                "cannot switch off node \(label): disable_power_off is set; its parts share its power supply"
+            )
+        }
         if let (wait, _) = wait {
             throw Fault(
                 .conflict,

@@ -15,9 +15,21 @@ package struct NodeQuery: Sendable, Equatable {
     package var conductorGroup: String?
     package var owner: String?
     package var lessee: String?
-    package var fault: String?
     package var retired: Bool?
     package var descriptionContains: String?
+    package var instanceName: String?
+    package var chassis: String?
+    /// Only the parts of this node.
+    package var parent: NodeID?
+    /// Whether parts of nodes are listed as well; without `parent`.
+    package var includesParts = false
+    package var shards: [String]?
+    /// Whether the node is in a shard.
+    package var sharded: Bool?
+    /// Only nodes that this project owns or leases.
+    package var project: String?
+    /// Whether nothing is asked for that any node has: another conductor's nodes, faults.
+    package var isEmpty = false
     /// Only nodes of this owner or lessee; set for those who do not speak for the whole installation.
     package var visibleTo: String?
     /// The last node of the page before.
@@ -47,6 +59,20 @@ package struct NodeQuery: Sendable, Equatable {
         case instanceID = "instance_uuid"
         case resourceClass = "resource_class"
         case owner
+        case lessee
+        case shard
+        case description
+        case conductorGroup = "conductor_group"
+        case instanceName = "instance_name"
+        case chassis = "chassis_uuid"
+        case allocation = "allocation_uuid"
+        case parent = "parent_node"
+        case maintenance
+        case retired
+        case protected
+        case lastError = "last_error"
+        case inspectionStartedAt = "inspection_started_at"
+        case inspectionFinishedAt = "inspection_finished_at"
         case createdAt = "created_at"
         case updatedAt = "updated_at"
         case stateSince = "provision_updated_at"
@@ -63,11 +89,69 @@ package struct NodeQuery: Sendable, Equatable {
             case .instanceID: "COALESCE(instanceID, '')"
             case .resourceClass: "COALESCE(resourceClass, '')"
             case .owner: "COALESCE(owner, '')"
+            case .lessee: "COALESCE(lessee, '')"
+            case .shard: "COALESCE(shard, '')"
+            case .description: "COALESCE(description, '')"
+            case .conductorGroup: "conductorGroup"
+            case .instanceName: "COALESCE(instanceName, '')"
+            case .chassis: "COALESCE(chassis, '')"
+            case .allocation: "COALESCE(allocation, '')"
+            case .parent: "COALESCE(parentNode, '')"
+            case .maintenance: "CASE WHEN maintenance IS NULL THEN 0 ELSE 1 END"
+            case .retired: "retired"
+            case .protected: "protected"
+            case .lastError: "COALESCE(lastError, '')"
+            case .inspectionStartedAt: "COALESCE(inspectionStartedAt, 0)"
+            case .inspectionFinishedAt: "COALESCE(inspectionFinishedAt, 0)"
             case .createdAt: "createdAt"
             case .updatedAt: "COALESCE(updatedAt, 0)"
             case .stateSince: "stateSince"
             }
         }
+    }
+}
+
+/// The conditions of a query, and their arguments in order.
+private struct NodeConditions {
+    var texts: [String] = []
+    var arguments: [(any DatabaseValueConvertible)?] = []
+
+    init(_ query: NodeQuery) {
+        for (column, value) in [
+            ("provisionState", query.provisionState), ("instanceID", query.instanceID),
+            ("driver", query.driver), ("resourceClass", query.resourceClass),
+            ("conductorGroup", query.conductorGroup), ("owner", query.owner),
+            ("lessee", query.lessee), ("instanceName", query.instanceName),
+            ("chassis", query.chassis), ("parentNode", query.parent?.text),
+        ] {
+            guard let value else { continue }
+            add("\(column) = ?", value)
+        }
+        for (column, value) in [
+            ("maintenance", query.maintenance), ("instanceID", query.associated),
+            ("shard", query.sharded),
+        ] {
+            guard let value else { continue }
+            add("\(column) IS \(value ? "NOT NULL" : "NULL")")
+        }
+        if query.parent == nil, !query.includesParts { add("parentNode IS NULL") }
+        if query.isEmpty || query.shards?.isEmpty == true { add("1 = 0") }
+        if let shards = query.shards, !shards.isEmpty {
+            add("shard IN (\(shards.map { _ in "?" }.joined(separator: ", ")))")
+            arguments += shards.map { $0 }
+        }
+        if let retired = query.retired { add("retired = ?", retired) }
+        if let words = query.descriptionContains {
+            add("instr(COALESCE(description, ''), ?) > 0", words)
+        }
+        for project in [query.visibleTo, query.project].compactMap({ $0 }) {
+            add("(owner = ? OR lessee = ?)", project, project)
+        }
+    }
+
+    mutating func add(_ text: String, _ values: any DatabaseValueConvertible...) {
+        texts.append(text)
+        for value in values { arguments.append(value) }
     }
 }
 
@@ -132,39 +216,7 @@ extension Transaction {
     private func selection(
         _ query: NodeQuery
     ) throws -> (tail: String, arguments: StatementArguments) {
-        var conditions: [String] = []
-        var arguments: [(any DatabaseValueConvertible)?] = []
-        func equal(_ column: String, _ value: String?) {
-            guard let value else { return }
-            conditions.append("\(column) = ?")
-            arguments.append(value)
-        }
-        equal("provisionState", query.provisionState)
-        equal("instanceID", query.instanceID)
-        equal("driver", query.driver)
-        equal("resourceClass", query.resourceClass)
-        equal("conductorGroup", query.conductorGroup)
-        equal("owner", query.owner)
-        equal("lessee", query.lessee)
-        func present(_ column: String, _ value: Bool?) {
-            guard let value else { return }
-            conditions.append("\(column) IS \(value ? "NOT NULL" : "NULL")")
-        }
-        present("maintenance", query.maintenance)
-        present("instanceID", query.associated)
-        if let retired = query.retired {
-            conditions.append("retired = ?")
-            arguments.append(retired)
-        }
-        if query.fault != nil { conditions.append("0") }  // no node of ours has a fault
-        if let words = query.descriptionContains {
-            conditions.append("instr(COALESCE(description, ''), ?) > 0")
-            arguments.append(words)
-        }
-        if let project = query.visibleTo {
-            conditions.append("(owner = ? OR lessee = ?)")
-            arguments += [project, project]
-        }
+        var conditions = NodeConditions(query)
         let column = query.sortKey.column
         let order = query.descending ? "DESC" : "ASC"
         if let marker = query.marker {
@@ -180,13 +232,14 @@ extension Transaction {
                     "cannot list nodes: the marker \(marker) is no node; start anew"
                 )
             }
-            conditions.append(
-                "(\(column), serial) \(sign) (SELECT \(column), serial FROM node WHERE id = ?)"
+            conditions.add(
+                "(\(column), serial) \(sign) (SELECT \(column), serial FROM node WHERE id = ?)",
+                marker.text
             )
-            arguments.append(marker.text)
         }
-        let filter = conditions.isEmpty ? "" : "WHERE " + conditions.joined(separator: " AND ")
-        arguments.append(min(max(query.limit, 1), NodeQuery.limitMax))
+        let texts = conditions.texts
+        let filter = texts.isEmpty ? "" : "WHERE " + texts.joined(separator: " AND ")
+        let arguments = conditions.arguments + [min(max(query.limit, 1), NodeQuery.limitMax)]
         return (
             "\(filter) ORDER BY \(column) \(order), serial \(order) LIMIT ?",
             StatementArguments(arguments)

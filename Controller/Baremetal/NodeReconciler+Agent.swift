@@ -39,6 +39,10 @@ extension NodeReconciler {
             return try await awaitInstalled(node, hasAgent, bootID, since)
         case .tearDown: return try await tearDown(node)
         case .changePower: return try await changePower(node)
+        case .endServiceStep: return try await endServiceStep(node)
+        case .enterRescue, .leaveRescue:
+            let message = "cannot rescue node \(node.label): its driver has no rescue interface"
+            return try await apply(.refused(message), to: node, cause: message)
         }
     }
 
@@ -52,9 +56,19 @@ extension NodeReconciler {
         case .chooseDisk: fact = .bootDeviceSet(restart: command)
         case .leaveRamdisk: fact = .restarted
         case .awaitInstalled: fact = .installed
-        case .verifyBMC, .tearDown, .changePower: return nil
+        case .enterRescue: fact = .rescued
+        case .leaveRescue: fact = .unrescued
+        case .verifyBMC, .tearDown, .changePower, .endServiceStep: return nil
         }
         return try await apply(fact, to: node, cause: "pretended")
+    }
+
+    /// The power change of a service step came to its end.
+    private func endServiceStep(_ node: Node) async throws -> Outcome {
+        guard let error = node.lastError else {
+            return try await apply(.stepDone, to: node, cause: "the step is done")
+        }
+        return try await apply(.refused(error), to: node, cause: error)
     }
 
     private func use(_ session: AgentSession, for node: Node) async throws -> Outcome {

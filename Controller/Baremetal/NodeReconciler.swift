@@ -219,8 +219,10 @@ extension NodeAction {
     /// Whether it needs no BMC, so that a BMC's trouble does not hold it back.
     var isAgentsOwn: Bool {
         switch self {
-        case .awaitRamdisk, .run, .awaitInstalled: true
-        case .verifyBMC, .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower: false
+        case .awaitRamdisk, .run, .awaitInstalled, .endServiceStep: true
+        case .verifyBMC, .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower,
+            .enterRescue, .leaveRescue:
+            false
         }
     }
 }

@@ -80,7 +80,8 @@ package let baremetalMigrations = [
                 sealed BLOB NOT NULL
             ) STRICT;
             """
-    )
+    ),
+    resourceTables,
 ]
 
 extension Transaction {
@@ -109,11 +110,13 @@ extension Transaction {
 
     /// Stores a node, new or changed, and one row of the change feed when its state changed.
     ///
-    /// `before` is the node as it was, `nil` for a new one; `cause` says why, for people.
+    /// `before` is the node as it was, `nil` for a new one; `cause` says why, for people; `author` is who
+    /// asked for it, if somebody did.
     package func save(
         _ node: Node,
         before: Node?,
         cause: String,
+        by author: Principal? = nil,
         at now: Timestamp,
         sealer: Sealer
     ) throws {
@@ -140,6 +143,10 @@ extension Transaction {
             )
         }
         let old = before?.state.ironicName ?? ""
+        if let allocation = before?.allocation, node.allocation != allocation {
+            try forget(allocation: allocation)
+        }
+        try recordEvent(of: node, before: before, cause: cause, by: author, at: now)
         guard
             old != node.state.ironicName || before?.powerState != node.powerState
                 || before?.maintenance != node.maintenance || before?.lastError != node.lastError
@@ -289,7 +296,8 @@ enum NodeColumn: Int, CaseIterable {
     case retired, retiredReason, interfaces, state, stateData
     case stateSince, attempt, powerState, powerWish, maintenance
     case lockout, lastError, lastLines, obstacle, updatedAt
-    case inspectionStartedAt, inspectionFinishedAt
+    case inspectionStartedAt, inspectionFinishedAt, instanceName, chassis, parentNode
+    case shard, allocation, isPowerOffDisabled
 
     /// For a SELECT.
     static let list = allCases.map { "\($0)" }.joined(separator: ", ")
@@ -320,6 +328,12 @@ extension Node {
         extra = try members(row[.extra])
         instanceInfo = try members(row[.instanceInfo])
         instanceID = row[.instanceID]
+        instanceName = row[.instanceName]
+        chassis = row[.chassis]
+        parent = (row[.parentNode] as String?).map(NodeID.init(unchecked:))
+        shard = row[.shard]
+        allocation = row[.allocation]
+        isPowerOffDisabled = row[.isPowerOffDisabled]
         networkData = try members(row[.networkData])
         description = row[.description]
         resourceClass = row[.resourceClass]
@@ -362,7 +376,10 @@ extension Node {
         case .deployFailed: return .deployFailed
         case .deleting: return .deleting
         case .error: return .error
-        case .inspecting, .cleaning, .deploying, .active, nil:
+        case .adoptFailed: return .adoptFailed
+        case .inspecting, .cleaning, .deploying, .active, .adopting, .cleanHold, .servicing,
+            .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+            .unrescueFailed, nil:
             throw Fault(
                 .internalError,
                 "cannot read a node's state: it is unknown to this release",
@@ -381,9 +398,12 @@ extension Node {
         }
         let stateData: String? =
             switch state {
-            case .inspecting, .cleaning, .deploying, .active: try encoded(state)
+            case .inspecting, .cleaning, .deploying, .active, .adopting, .cleanHold, .servicing,
+                .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+                .unrescueFailed:
+                try encoded(state)
             case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
-                .deployFailed, .deleting, .error:
+                .deployFailed, .deleting, .error, .adoptFailed:
                 nil
             }
         func text(_ members: [String: JSONValue]) -> String {
@@ -396,7 +416,9 @@ extension Node {
             "instanceInfo": text(instanceInfo), "instanceID": instanceID,
             "networkData": text(networkData), "description": description,
             "resourceClass": resourceClass, "conductorGroup": conductorGroup, "owner": owner,
-            "lessee": lessee,
+            "lessee": lessee, "instanceName": instanceName, "chassis": chassis,
+            "parentNode": parent?.text, "shard": shard, "allocation": allocation,
+            "isPowerOffDisabled": isPowerOffDisabled,
             "traits": JSONValue.array(traits.map(JSONValue.string)).canonicalText,
             "lastLines": JSONValue.array(lastLines.map(JSONValue.string)).canonicalText,
             "automatedClean": automatedClean, "protected": protected.isSet,

@@ -15,6 +15,10 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     case restart
     case installed
     case tearDown
+    case adopt
+    case serviceStep
+    case rescue
+    case unrescue
 
     /// What is waited for, for people.
     package var subject: String {
@@ -29,6 +33,10 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .restart: "the machine to leave the ramdisk"
         case .installed: "the installed system's agent to say hello"
         case .tearDown: "keys to be revoked and the machine to be switched off"
+        case .adopt: "the BMC's answer, to take the machine over"
+        case .serviceStep: "the present step of the service"
+        case .rescue: "the rescue system to come up"
+        case .unrescue: "the installed system to come up again"
         }
     }
 
@@ -45,6 +53,10 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .restart: "the installed system is waited for"
         case .installed: "the node becomes active"
         case .tearDown: "the node is cleaned"
+        case .adopt: "the node becomes active"
+        case .serviceStep: "the next step, or the node becomes active"
+        case .rescue: "the node is in rescue"
+        case .unrescue: "the node becomes active"
         }
     }
 }
@@ -63,6 +75,9 @@ package struct NodeBudgets: Sendable, Equatable {
     package var restart: Duration = .seconds(300)
     package var installed: Duration = .seconds(900)
     package var tearDown: Duration = .seconds(300)
+    /// One step of a service.
+    package var serviceStep: Duration = .seconds(300)
+    package var rescue: Duration = .seconds(900)
     /// How long an agent may be away before its machine is booted again.
     package var agentAway: Duration = .seconds(90)
     /// How long an agent may take to obey a restart before the power is cycled.
@@ -85,6 +100,9 @@ package struct NodeBudgets: Sendable, Equatable {
         case .restart: restart
         case .installed: installed
         case .tearDown: tearDown
+        case .adopt: verify
+        case .serviceStep: serviceStep
+        case .rescue, .unrescue: rescue
         }
     }
 }
@@ -114,8 +132,13 @@ extension Node {
             case .awaitInstalled(_, let since): (.installed, since)
             }
         case .deleting: (.tearDown, stateSince)
+        case .adopting: (.adopt, stateSince)
+        case .servicing(let job): (.serviceStep, job.since)
+        case .rescuing: (.rescue, stateSince)
+        case .unrescuing: (.unrescue, stateSince)
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
-            .active, .error:
+            .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed, .rescue,
+            .rescueFailed, .unrescueFailed:
             nil
         }
     }
@@ -178,8 +201,13 @@ extension Node {
                 [.awaitInstalled(hasAgent: job.order.hasAgent, bootID: bootID, since: since)]
             }
         case .deleting: [.tearDown]
+        case .adopting: [.verifyBMC]
+        case .servicing: powerWish == nil ? [.endServiceStep] : []
+        case .rescuing: [.enterRescue]
+        case .unrescuing: [.leaveRescue]
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
-            .active, .error:
+            .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed, .rescue,
+            .rescueFailed, .unrescueFailed:
             []
         }
     }

@@ -15,17 +15,9 @@ extension NodesAPI {
                 "provision_updated_at", "raid_config", "target_power_state",
                 "target_provision_state", "target_raid_config",
             ]
+            if call.version.minor < 12 { names.removeAll { $0.hasSuffix("raid_config") } }
             if call.version.minor >= 75 { names += ["boot_mode", "secure_boot"] }
-            return .json(document(node).object(names))
-        }
-        routes.ironic(.put, "/v1/nodes/:node/states/provision", .member) { call in
-            let wish = try ProvisionWish(try await call.object(), call.version)
-            _ = try await service.request(
-                wish,
-                for: try call.parameter("node"),
-                by: call.principal
-            )
-            return .empty(.accepted)
+            return .json(document(node, call.version).object(names))
         }
         routes.ironic(.put, "/v1/nodes/:node/states/power", .member) { call in
             try await power(call)
@@ -52,12 +44,6 @@ extension NodesAPI {
         }
         addBootDeviceRoutes(to: routes)
         addOwnRoutes(to: routes)
-        for (path, member) in [("vifs", "vifs"), ("portgroups", "portgroups"), ("bios", "bios")] {
-            routes.ironic(.get, "/v1/nodes/:node/\(path)", .reader) { call in
-                _ = try await service.node(try call.parameter("node"), by: call.principal)
-                return .json(.object([member: []]))
-            }
-        }
     }
 
     private func power(_ call: BaremetalCall) async throws -> Response {
@@ -69,7 +55,7 @@ extension NodesAPI {
             )
         }
         if [.softOff, .softReboot].contains(target) || body["timeout"] != nil {
-            try call.require(minor: 27)
+            try call.accept(minor: 27, "soft power changes and timeouts")
         }
         var budget: Duration?
         if let timeout = body["timeout"], timeout != .null {
@@ -150,53 +136,6 @@ extension NodesAPI {
                 by: call.principal
             )
             return .empty(.accepted)
-        }
-    }
-}
-
-extension ProvisionWish {
-    /// Reads the body of a request.
-    /// - Throws: `Fault` of kind `invalid` that names what is wrong.
-    init(_ body: [String: JSONValue], _ version: Microversion) throws {
-        guard let target = body["target"]?.text else {
-            throw Fault(.invalid, "cannot change the provision state: the request has no target")
-        }
-        for name in ["clean_steps", "deploy_steps", "service_steps", "runbook", "rescue_password"]
-        where body[name] != nil && body[name] != .null {
-            throw Fault(
-                .invalid,
-                "cannot take \(name): this server chooses the steps itself; leave it out"
-            )
-        }
-        var drive: ConfigDrive?
-        if let document = body["configdrive"], document != .null {
-            drive = try ConfigDrive(document)
-        }
-        let since: [String: Int] = [
-            "manage": 4, "provide": 4, "inspect": 6, "abort": 13, "deploy": 73, "undeploy": 73,
-        ]
-        if let minor = since[target], version.minor < minor {
-            throw Fault(
-                .notAcceptable,
-                "cannot take target \(target) in API version \(version.text): it exists since 1.\(minor)"
-            )
-        }
-        switch target {
-        case "manage": self = .manage
-        case "inspect": self = .inspect
-        case "provide": self = .provide
-        case "active", "deploy": self = .deploy(configDrive: drive)
-        case "rebuild": self = .rebuild(configDrive: drive)
-        case "deleted", "undeploy": self = .delete
-        case "abort": self = .abort
-        default:
-            throw Fault(
-                .invalid,
-                "cannot take target “\(target.prefix(40))”: it must be manage, inspect, provide, active, rebuild, deleted or abort"
-            )
-        }
-        guard drive == nil || configDrive != nil else {
-            throw Fault(.invalid, "cannot take a config drive with target \(target)")
         }
     }
 }

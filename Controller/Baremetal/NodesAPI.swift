@@ -21,6 +21,20 @@ package struct NodesAPI: RouteArea {
         routes.ironic(.get, "/v1/nodes/detail", .reader) { call in
             try await list(call, detail: true)
         }
+        for detail in [false, true] {
+            routes.ironic(
+                .get,
+                "/v1/chassis/:id/nodes\(detail ? "/detail" : "")",
+                .reader
+            ) { call in
+                let chassis = try await service.resource(
+                    .chassis,
+                    try call.parameter("id"),
+                    by: call.principal
+                )
+                return try await list(call, detail: detail, chassis: chassis.id.text)
+            }
+        }
         routes.ironic(.post, "/v1/nodes", .member) { call in try await create(call) }
         routes.ironic(.get, "/v1/nodes/:node", .reader) { call in try await show(call) }
         routes.ironic(.patch, "/v1/nodes/:node", .member) { call in try await patch(call) }
@@ -41,20 +55,32 @@ package struct NodesAPI: RouteArea {
         }
         addTraitRoutes(to: routes)
         addStateRoutes(to: routes)
+        addProvisionRoutes(to: routes)
+        addDeviceRoutes(to: routes)
+        addPartRoutes(to: routes)
     }
 
-    func document(_ node: Node) -> NodeDocument {
+    func document(
+        _ node: Node,
+        _ version: Microversion = .maximum
+    ) -> NodeDocument {
         NodeDocument(
             node: node,
             progress: service.progress(of: node),
             settings: service.settings,
-            root: root
+            root: root,
+            version: version
         )
     }
 
-    private func list(_ call: BaremetalCall, detail: Bool) async throws -> Response {
+    private func list(
+        _ call: BaremetalCall,
+        detail: Bool,
+        chassis: String? = nil
+    ) async throws -> Response {
         let request = call.request
-        let query = try NodeQuery(call)
+        var query = try NodeQuery(call, host: service.settings.hostName)
+        query.chassis = chassis ?? query.chassis
         let marked: NodeQuery
         if let marker = request.query("marker") {
             var query = query
@@ -73,14 +99,14 @@ package struct NodesAPI: RouteArea {
             let known = Set(NodeDocument.names(call.version))
             names = NodeDocument.summary.filter(known.contains)
         }
-        guard names != NodeDocument.summary else {
+        guard names != NodeDocument.summary || call.version.minor < 39 else {
             let nodes = try await service.summaries(marked, by: call.principal)
             return page(call, marked, nodes.last?.id, of: nodes) { $0.append(to: &$1, root: root) }
         }
         let nodes = try await service.nodes(marked, by: call.principal)
         let fields = NodeFields(names)
         return page(call, marked, nodes.last?.id.text, of: nodes) {
-            document($0).append(fields, to: &$1)
+            document($0, call.version).append(fields, to: &$1)
         }
     }
 
@@ -113,16 +139,17 @@ package struct NodesAPI: RouteArea {
         let names =
             try call.request.query("fields").map { try NodeDocument.wanted($0, call.version) }
             ?? NodeDocument.names(call.version)
-        return answer(node, names)
+        return answer(node, names, call.version)
     }
 
     private func answer(
         _ node: Node,
         _ names: [String],
+        _ version: Microversion,
         status: HTTPResponse.Status = .ok
     ) -> Response {
         var text = JSONText()
-        document(node).append(NodeFields(names), to: &text)
+        document(node, version).append(NodeFields(names), to: &text)
         return .json(bytes: text.bytes, status: status)
     }
 
@@ -131,13 +158,7 @@ package struct NodesAPI: RouteArea {
         guard let driver = members["driver"]?.text else {
             throw Fault(.invalid, "cannot create a node: the request has no driver")
         }
-        let known = Set(NodeDocument.names(call.version))
-        for name in members.keys.sorted() where !known.contains(name) {
-            throw Fault(
-                .invalid,
-                "cannot create a node: the field “\(name.prefix(40))” is unknown in API version \(call.version.text)"
-            )
-        }
+        for name in members.keys.sorted() { try call.requireNodeField(name) }
         var id: NodeID?
         if let text = members["uuid"], text != .null {
             guard let wanted = NodeID(text.text ?? "") else {
@@ -149,18 +170,26 @@ package struct NodesAPI: RouteArea {
         let node = try await service.create(id: id, driver: driver, by: call.principal) { node in
             try NodeEdits.read(members, into: &node, at: now)
         }
-        var response = answer(node, NodeDocument.names(call.version), status: .created)
+        var response = answer(
+            node,
+            NodeDocument.names(call.version),
+            call.version,
+            status: .created
+        )
         response.headers[.location] = "\(root)/v1/nodes/\(node.id)"
         return response
     }
 
     private func patch(_ call: BaremetalCall) async throws -> Response {
         let body = try await call.request.json(call.context)
+        for operation in try JSONPatchOperation.list(from: body) {
+            try call.requireNodeField(operation.path[0])
+        }
         let now = service.time.now
         let node = try await service.update(try call.parameter("node"), by: call.principal) {
             try NodeEdits.apply(body, to: &$0, at: now)
         }
-        return answer(node, NodeDocument.names(call.version))
+        return answer(node, NodeDocument.names(call.version), call.version)
     }
 
     /// Tells per interface whether the node could be worked on.
@@ -238,19 +267,7 @@ package struct NodesAPI: RouteArea {
     }
 
     private func set(_ traits: [String], _ call: BaremetalCall) async throws -> Response {
-        for trait in traits {
-            let isCustom =
-                trait.hasPrefix("CUSTOM_") || trait.hasPrefix("HW_") || trait.hasPrefix("COMPUTE_")
-            let isPlain = trait.utf8.allSatisfy { byte in
-                (65...90).contains(byte) || (48...57).contains(byte) || byte == UInt8(ascii: "_")
-            }
-            guard isCustom, isPlain, trait.utf8.count <= 255 else {
-                throw Fault(
-                    .invalid,
-                    "cannot set trait “\(trait.prefix(80))”: it must begin with CUSTOM_ and hold capitals, digits and “_” only"
-                )
-            }
-        }
+        for trait in traits { try Trait.check(trait, "a trait") }
         _ = try await service.update(try call.parameter("node"), by: call.principal) {
             $0.traits = Array(Set(traits)).sorted()
         }
@@ -259,14 +276,25 @@ package struct NodesAPI: RouteArea {
 }
 
 extension BaremetalCall {
+    /// - Throws: `Fault`: `invalid` when a node has no such field, `notAcceptable` when the request's version
+    ///   does not know it yet.
+    func requireNodeField(_ name: String) throws {
+        guard let field = NodeDocument.fields.first(where: { $0.name == name }) else {
+            throw Fault(
+                .invalid,
+                "cannot set the field “\(name.prefix(40))”: a node has none that may be set"
+            )
+        }
+        try accept(minor: field.minor, "the field \(name)")
+    }
+
     /// Where the next page is.
     func next(_ root: String, after marker: String, limit: Int) -> String {
         var pairs = ["limit=\(limit)", "marker=\(marker)"]
         for name in [
-            "fields", "detail", "sort_key", "sort_dir", "provision_state", "maintenance",
-            "associated", "driver", "resource_class", "owner", "lessee", "conductor_group",
-            "retired", "node", "node_uuid",
-        ] {
+            "fields", "detail", "sort_key", "sort_dir", "node", "node_uuid", "address",
+            "portgroup", "phase", "state", "conductor_groups",
+        ] + NodeQuery.filters.map(\.name) {
             guard let value = request.query(name) else { continue }
             pairs.append("\(name)=\(Self.escaped(value))")
         }
@@ -296,54 +324,5 @@ extension BaremetalCall {
             throw Fault(.invalid, "cannot list: the limit “\(text.prefix(20))” is no number")
         }
         return limit == 0 ? NodeQuery.limitMax : min(limit, NodeQuery.limitMax)
-    }
-}
-
-extension NodeQuery {
-    /// What the query of a request asks for, without its marker.
-    init(_ call: BaremetalCall) throws {
-        self.init()
-        let request = call.request
-        func truth(_ name: String) throws -> Bool? {
-            guard let text = request.query(name) else { return nil }
-            guard let truth = JSONValue.string(text).truth else {
-                throw Fault(
-                    .invalid,
-                    "cannot filter by \(name): “\(text.prefix(20))” is neither true nor false"
-                )
-            }
-            return truth
-        }
-        provisionState = request.query("provision_state")
-        if let provisionState, !ProvisionState.ironicNames.contains(provisionState) {
-            throw Fault(
-                .invalid,
-                "cannot filter by provision_state “\(provisionState.prefix(40))”: there is no such state"
-            )
-        }
-        maintenance = try truth("maintenance")
-        associated = try truth("associated")
-        retired = try truth("retired")
-        instanceID = request.query("instance_uuid")
-        driver = request.query("driver")
-        resourceClass = request.query("resource_class")
-        conductorGroup = request.query("conductor_group")
-        owner = request.query("owner")
-        lessee = request.query("lessee")
-        fault = request.query("fault")
-        descriptionContains = request.query("description_contains")
-        limit = try call.limit()
-        if let key = request.query("sort_key") {
-            guard let sortKey = SortKey(rawValue: key) else {
-                throw Fault(.invalid, "cannot sort by “\(key.prefix(40))”: choose another field")
-            }
-            self.sortKey = sortKey
-        }
-        switch request.query("sort_dir") {
-        case nil, "asc": descending = false
-        case "desc": descending = true
-        case .some(let text):
-            throw Fault(.invalid, "cannot sort “\(text.prefix(20))”: sort_dir is asc or desc")
-        }
     }
 }

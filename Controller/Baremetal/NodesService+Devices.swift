@@ -43,6 +43,25 @@ extension NodesService {
         )
     }
 
+    /// Interrupts the machine's system, so that it shows or dumps where it hangs.
+    /// - Throws: `Fault` of kind `conflict` while power actions are forbidden.
+    func injectNMI(into reference: String, by principal: Principal) async throws {
+        let node = try await node(reference, by: principal)
+        try NodeAccess.requireChange(
+            of: node,
+            by: principal,
+            to: "inject an NMI into \(node.label)"
+        )
+        if let lockout = node.lockout {
+            throw Fault(
+                .conflict,
+                "cannot inject an NMI into node \(node.label): \(lockout.user) locked its power: \(lockout.reason)"
+            )
+        }
+        let driver = try driver(of: node)
+        try await driver.power.injectNMI(into: try driver.bmc(of: node))
+    }
+
     private func driver(of node: Node) throws -> NodeDriver {
         guard let driver = drivers[node.driver] else {
             throw Fault(

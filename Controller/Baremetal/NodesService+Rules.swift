@@ -4,52 +4,6 @@ import Images
 import Protocol
 import Store
 
-/// What an operator asks of a node's provision state.
-package enum ProvisionWish: Sendable, Equatable {
-    case manage
-    case inspect
-    case provide
-    case deploy(configDrive: ConfigDrive?)
-    case rebuild(configDrive: ConfigDrive?)
-    case delete
-    case abort
-
-    /// As a clause: `deploy`.
-    package var verb: String {
-        switch self {
-        case .manage: "manage"
-        case .inspect: "inspect"
-        case .provide: "provide"
-        case .deploy: "deploy"
-        case .rebuild: "rebuild"
-        case .delete: "undeploy"
-        case .abort: "abort the work on"
-        }
-    }
-
-    var configDrive: ConfigDrive? {
-        switch self {
-        case .deploy(let drive), .rebuild(let drive): drive
-        case .manage, .inspect, .provide, .delete, .abort: nil
-        }
-    }
-
-    var isDestructive: Bool {
-        switch self {
-        case .rebuild, .delete: true
-        case .manage, .inspect, .provide, .deploy, .abort: false
-        }
-    }
-
-    /// Whether it leads to automatic power actions.
-    var needsPower: Bool {
-        switch self {
-        case .inspect, .provide, .deploy, .rebuild, .delete: true
-        case .manage, .abort: false
-        }
-    }
-}
-
 /// Who may do what with a node.
 enum NodeAccess {
     /// Whether a principal sees a node: all nodes with system scope, its project's otherwise.
@@ -107,6 +61,18 @@ extension Transaction {
                 "cannot save node \(node.label): instance \(instance) is on another node"
             )
         }
+        if let chassis = node.chassis, try resource(.chassis, chassis) == nil {
+            throw Fault(
+                .invalid,
+                "cannot save node \(node.label): there is no chassis \(chassis); make it first"
+            )
+        }
+        if let parent = node.parent, try parent == node.id || !isTop(parent) {
+            throw Fault(
+                .invalid,
+                "cannot save node \(node.label): parent_node must be another node that is no part itself"
+            )
+        }
     }
 }
 
@@ -148,7 +114,8 @@ extension NodesService {
         for (field, text) in [
             ("description", node.description), ("resource_class", node.resourceClass),
             ("owner", node.owner), ("lessee", node.lessee),
-            ("conductor_group", node.conductorGroup as String?),
+            ("conductor_group", node.conductorGroup as String?), ("shard", node.shard),
+            ("instance_name", node.instanceName),
         ] where (text?.utf8.count ?? 0) > (field == "description" ? 4096 : 255) {
             throw Fault(.invalid, "cannot save node \(node.label): \(field) is too long")
         }
@@ -157,7 +124,7 @@ extension NodesService {
         }
     }
 
-    private static func isName(_ name: String) -> Bool {
+    static func isName(_ name: String) -> Bool {
         guard (1...255).contains(name.utf8.count), NodeID(name) == nil else { return false }
         return name.utf8.allSatisfy { byte in
             switch byte {
@@ -170,48 +137,39 @@ extension NodesService {
         }
     }
 
-    func checkMaintenance(_ node: Node, _ wish: ProvisionWish) throws {
-        guard node.maintenance != nil, wish.needsPower else { return }
-        throw Fault(
-            .invalid,
-            "cannot \(wish.verb) node \(node.label): it is in maintenance; end that with openstack baremetal node maintenance unset"
-        )
-    }
-
-    /// The event of a wish, with what it needs from other areas.
-    func event(for wish: ProvisionWish, on node: Node) async throws -> NodeEvent {
-        switch wish {
-        case .manage: return .wish(.manage)
-        case .inspect: return .wish(.inspect)
-        case .provide: return .wish(.provide(clean: cleans(node)))
-        case .deploy: return .wish(.deploy(try await order(for: node)))
-        case .rebuild: return .wish(.rebuild(try await order(for: node)))
-        case .delete: return .wish(.delete)
-        case .abort: return .wish(.abort)
-        }
-    }
-
     /// Whether a node's disks are wiped before it is free again.
     func cleans(_ node: Node) -> Bool { node.automatedClean ?? settings.automatedClean }
 
     /// What is to be installed, checked against what is known.
     /// - Throws: `Fault` of kind `invalid` that says what is missing or does not fit.
-    func order(for node: Node) async throws -> DeployOrder {
-        guard
-            NodeLifecycle.targets(of: node.state.name, on: "deploy") != nil
-                || NodeLifecycle.targets(of: node.state.name, on: "rebuild") != nil
-        else {
+    func order(for node: Node, _ event: String) async throws -> DeployOrder {
+        guard NodeLifecycle.targets(of: node.state.name, on: event) != nil else {
             throw InvalidTransition(
                 node: node.label,
                 state: node.state.ironicName,
-                event: "deploy"
+                event: event
             )
         }
         return try await checkedOrder(for: node)
     }
 
+    /// A template that the instance's traits name would add steps, and no driver has one.
+    private func checkTemplates(of node: Node) async throws {
+        let traits = node.instanceInfo["traits"]?.elements?.compactMap(\.text) ?? []
+        guard !traits.isEmpty else { return }
+        let named = try await database.read { transaction in
+            try traits.first { try transaction.resource(.deployTemplate, $0) != nil }
+        }
+        guard let named else { return }
+        throw Fault(
+            .invalid,
+            "cannot deploy node \(node.label): deploy template \(named) has steps that no driver of this server has; delete the template or leave the trait out of instance_info"
+        )
+    }
+
     /// As `order`, whatever the node's state.
     func checkedOrder(for node: Node) async throws -> DeployOrder {
+        try await checkTemplates(of: node)
         let source = node.instanceInfo["image_source"]?.text ?? ""
         if drivers[node.driver]?.hasAgent == false, source.isEmpty {
             return DeployOrder(image: random.identifier(), hasAgent: false)

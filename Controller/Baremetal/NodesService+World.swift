@@ -53,7 +53,6 @@ extension NodesService {
         guard let node = try await find(id), let command = CommandID(result.command),
             node.expects(command, attempt: Attempt(result.attempt))
         else { return false }
-        let now = time.now
         switch result.outcome {
         case .failure(let failure):
             let fact = NodeFact.commandFailed(
@@ -66,30 +65,7 @@ extension NodesService {
                 node.lastLines = lines
             }
         case .inventory(let inventory):
-            let document = inventory.document
-            let pluginData = inventory.pluginData
-            let ports = inventory.interfaces.prefix(WireInventory.partsMax).compactMap {
-                MACAddress($0.macAddress)
-            }
-            let booted = MACAddress(inventory.boot.pxeInterface)
-            let made = ports.map { address in
-                var port = Port(id: random.identifier(), node: id, address: address, at: now)
-                port.isPXEEnabled = booted == nil || booted == address
-                return port
-            }
-            try await apply(
-                .commandDone(command, device: ""),
-                to: node,
-                cause: "inspected"
-            ) { node in
-                node.properties.merge(inventory.properties) { _, found in found }
-                node.learnBootMode(inventory.boot.currentBootMode)
-            } also: { transaction, node in
-                try transaction.save(document, pluginData: pluginData, of: node.id, at: now)
-                for port in made where try transaction.port(at: port.address) == nil {
-                    try transaction.save(port, cause: "found by inspection", at: now)
-                }
-            }
+            try await take(inventory, of: command, on: node)
         case .erased, .restarting:
             try await apply(.commandDone(command, device: ""), to: node, cause: "the agent is done")
         case .written(let written):
@@ -111,6 +87,57 @@ extension NodesService {
         return true
     }
 
+    /// Takes what an inspection found, and what the stored rules make of it.
+    private func take(
+        _ inventory: WireInventory,
+        of command: CommandID,
+        on node: Node
+    ) async throws {
+        let now = time.now
+        let document = inventory.document
+        var found = node
+        found.learn(from: inventory)
+        let run: InspectionRun
+        do {
+            run = try await applyRules(
+                to: found,
+                inventory: document,
+                pluginData: inventory.pluginData
+            )
+        } catch let fault as Fault where fault.kind == .invalid {
+            let fact = NodeFact.commandFailed(
+                command,
+                message: fault.message,
+                isRetryable: false
+            )
+            try await apply(fact, to: node, cause: "an inspection rule refuses it")
+            return
+        }
+        let ports = inventory.interfaces.prefix(WireInventory.partsMax).compactMap {
+            MACAddress($0.macAddress)
+        }
+        let booted = MACAddress(inventory.boot.pxeInterface)
+        let made = ports.map { address in
+            var port = Port(id: random.identifier(), node: node.id, address: address, at: now)
+            port.isPXEEnabled = booted == nil || booted == address
+            return port
+        }
+        try await apply(
+            .commandDone(command, device: ""),
+            to: node,
+            cause: "inspected"
+        ) { node in
+            node.learn(from: inventory)
+            // It was tried on this node; its driver cannot have changed while it is inspected.
+            try? run.change(&node, at: now)
+        } also: { transaction, node in
+            try transaction.save(document, pluginData: run.pluginData, of: node.id, at: now)
+            for port in made where try transaction.port(at: port.address) == nil {
+                try transaction.save(port, cause: "found by inspection", at: now)
+            }
+        }
+    }
+
     /// Keeps how far a command is, for the API; it is not stored.
     func take(_ report: WireProgress, from id: NodeID) {
         guard let command = CommandID(report.command) else { return }
@@ -128,6 +155,12 @@ extension NodesService {
 }
 
 extension Node {
+    /// Takes over what an inspection found.
+    mutating func learn(from inventory: WireInventory) {
+        properties.merge(inventory.properties) { _, found in found }
+        learnBootMode(inventory.boot.currentBootMode)
+    }
+
     /// Writes how the firmware boots into the `capabilities` property, unless the operator did.
     mutating func learnBootMode(_ mode: String) {
         guard BootMode(rawValue: mode) != nil else { return }

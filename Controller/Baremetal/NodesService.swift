@@ -130,6 +130,7 @@ package final class NodesService: Sendable {
                 created,
                 before: nil,
                 cause: "registered",
+                by: principal,
                 at: now,
                 sealer: sealer
             )
@@ -261,9 +262,12 @@ package final class NodesService: Sendable {
             let isFree =
                 switch node.state {
                 case .enroll, .manageable, .available, .inspectFailed, .cleanFailed, .verifying,
-                    .error:
+                    .error, .adoptFailed:
                     true
-                case .inspecting, .cleaning, .deploying, .deployFailed, .active, .deleting: false
+                case .inspecting, .cleaning, .deploying, .deployFailed, .active, .deleting,
+                    .adopting, .cleanHold, .servicing, .serviceHold, .serviceFailed, .rescuing,
+                    .rescue, .rescueFailed, .unrescuing, .unrescueFailed:
+                    false
                 }
             guard isFree || node.maintenance != nil else {
                 throw Fault(
@@ -275,6 +279,13 @@ package final class NodesService: Sendable {
                 throw Fault(
                     .forbidden,
                     "cannot delete node \(node.label): it is protected; unset that first"
+                )
+            }
+            let children = try transaction.count("node", where: "parentNode", is: node.id.text)
+            guard children == 0 else {
+                throw Fault(
+                    .conflict,
+                    "cannot delete node \(node.label): \(children) nodes are parts of it; delete them first"
                 )
             }
             try transaction.delete(node, at: now)
@@ -307,7 +318,14 @@ package final class NodesService: Sendable {
             guard node != before else { return (before, before) }
             node.updatedAt = now
             try transaction.checkUnique(node)
-            try transaction.save(node, before: before, cause: cause, at: now, sealer: sealer)
+            try transaction.save(
+                node,
+                before: before,
+                cause: cause,
+                by: principal,
+                at: now,
+                sealer: sealer
+            )
             try also(transaction, node)
             return (before, node)
         }

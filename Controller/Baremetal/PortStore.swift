@@ -26,34 +26,6 @@ extension Transaction {
         ).map(Port.init(row:))
     }
 
-    /// Ports of one page, in the order of registration.
-    ///
-    /// Only this node's, only this MAC, only those of nodes that this project owns or leases, when given.
-    package func ports(
-        node: NodeID?,
-        address: MACAddress?,
-        visibleTo: String?,
-        after marker: PortID?,
-        limit: Int
-    ) throws -> [Port] {
-        try Row.fetchAll(
-            sql,
-            sql: """
-                SELECT port.* FROM port JOIN node ON node.id = port.node
-                WHERE (:node IS NULL OR port.node = :node)
-                  AND (:address IS NULL OR port.address = :address)
-                  AND (:project IS NULL OR node.owner = :project OR node.lessee = :project)
-                  AND (:marker IS NULL
-                       OR port.serial > (SELECT serial FROM port WHERE id = :marker))
-                ORDER BY port.serial LIMIT :limit
-                """,
-            arguments: [
-                "node": node?.text, "address": address?.text, "project": visibleTo,
-                "marker": marker?.text, "limit": limit,
-            ]
-        ).map(Port.init(row:))
-    }
-
     /// Whether another port has this name.
     func portNameIsTaken(_ name: String, except id: PortID) throws -> Bool {
         try Bool.fetchOne(
@@ -107,19 +79,6 @@ extension Transaction {
             before: "",
             after: "present",
             cause: cause,
-            at: now
-        )
-    }
-
-    /// Takes a port away.
-    package func delete(_ port: Port, at now: Timestamp) throws {
-        try sql.execute(sql: "DELETE FROM port WHERE id = ?", arguments: [port.id.text])
-        try record(
-            kind: "port",
-            id: port.id.text,
-            before: "present",
-            after: "",
-            cause: "removed",
             at: now
         )
     }

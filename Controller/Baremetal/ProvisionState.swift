@@ -35,7 +35,8 @@ package import Protocol
 /// inspecting ── budgetExceeded ──> inspectFailed
 /// inspecting ── abort ──> inspectFailed
 /// cleaning ── agentMissing ──> cleanFailed
-/// cleaning ── commandDone ──> available
+/// cleaning ── agentReady ──> cleanHold
+/// cleaning ── commandDone ──> available or manageable or cleanHold
 /// cleaning ── commandFailed ──> cleanFailed
 /// cleaning ── refused ──> cleanFailed
 /// cleaning ── budgetExceeded ──> cleanFailed
@@ -45,6 +46,44 @@ package import Protocol
 /// deploying ── refused ──> deployFailed
 /// deploying ── budgetExceeded ──> deployFailed
 /// deploying ── abort ──> deployFailed
+/// manageable ── clean ──> cleaning or cleanHold
+/// cleanHold ── unhold ──> cleaning or manageable
+/// cleanHold ── abort ──> cleanFailed
+/// manageable ── adopt ──> adopting
+/// adoptFailed ── adopt ──> adopting
+/// adoptFailed ── manage ──> manageable
+/// adopting ── bmcVerified ──> active
+/// adopting ── refused ──> adoptFailed
+/// adopting ── budgetExceeded ──> adoptFailed
+/// active ── service ──> servicing or serviceHold
+/// serviceFailed ── service ──> servicing or serviceHold
+/// serviceFailed ── abort ──> active
+/// serviceFailed ── delete ──> deleting
+/// servicing ── stepDone ──> serviceHold or active
+/// servicing ── refused ──> serviceFailed
+/// servicing ── budgetExceeded ──> serviceFailed
+/// servicing ── abort ──> serviceFailed
+/// serviceHold ── unhold ──> servicing or active
+/// serviceHold ── abort ──> serviceFailed
+/// rescuing ── rescued ──> rescue
+/// rescuing ── refused ──> rescueFailed
+/// rescuing ── budgetExceeded ──> rescueFailed
+/// rescuing ── abort ──> rescueFailed
+/// unrescuing ── unrescued ──> active
+/// unrescuing ── refused ──> unrescueFailed
+/// unrescuing ── budgetExceeded ──> unrescueFailed
+/// active ── rescue ──> rescuing
+/// serviceFailed ── rescue ──> rescuing
+/// rescue ── rescue ──> rescuing
+/// rescueFailed ── rescue ──> rescuing
+/// unrescueFailed ── rescue ──> rescuing
+/// rescue ── unrescue ──> unrescuing
+/// rescueFailed ── unrescue ──> unrescuing
+/// unrescueFailed ── unrescue ──> unrescuing
+/// rescuing ── delete ──> deleting
+/// rescue ── delete ──> deleting
+/// rescueFailed ── delete ──> deleting
+/// unrescueFailed ── delete ──> deleting
 /// ```
 package enum ProvisionState: Sendable, Equatable, Codable {
     /// Known by name only; nothing was proven.
@@ -70,6 +109,22 @@ package enum ProvisionState: Sendable, Equatable, Codable {
     case deleting
     /// Deleting went wrong.
     case error
+    /// A machine that runs already is taken over as it is.
+    case adopting(order: DeployOrder)
+    case adoptFailed
+    /// A manual cleaning rests until somebody says so.
+    case cleanHold(job: RamdiskJob)
+    /// Steps are taken on a machine whose system stays.
+    case servicing(job: ServiceJob)
+    case serviceHold(job: ServiceJob)
+    case serviceFailed(installation: Installation)
+    /// A rescue system is being started beside the installed one.
+    case rescuing(installation: Installation)
+    case rescue(installation: Installation)
+    case rescueFailed(installation: Installation)
+    /// The installed system is being started again.
+    case unrescuing(installation: Installation)
+    case unrescueFailed(installation: Installation)
 
     /// The name of a state without its data.
     package enum Name: String, Sendable, CaseIterable, Codable {
@@ -86,6 +141,17 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case active
         case deleting
         case error
+        case adopting
+        case adoptFailed
+        case cleanHold
+        case servicing
+        case serviceHold
+        case serviceFailed
+        case rescuing
+        case rescue
+        case rescueFailed
+        case unrescuing
+        case unrescueFailed
     }
 
     package var name: Name {
@@ -103,6 +169,17 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .active: .active
         case .deleting: .deleting
         case .error: .error
+        case .adopting: .adopting
+        case .adoptFailed: .adoptFailed
+        case .cleanHold: .cleanHold
+        case .servicing: .servicing
+        case .serviceHold: .serviceHold
+        case .serviceFailed: .serviceFailed
+        case .rescuing: .rescuing
+        case .rescue: .rescue
+        case .rescueFailed: .rescueFailed
+        case .unrescuing: .unrescuing
+        case .unrescueFailed: .unrescueFailed
         }
     }
 
@@ -125,16 +202,31 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .active: "active"
         case .deleting: "deleting"
         case .error: "error"
+        case .adopting: "adopting"
+        case .adoptFailed: "adopt failed"
+        case .cleanHold: "clean hold"
+        case .servicing: "servicing"
+        case .serviceHold: "service hold"
+        case .serviceFailed: "service failed"
+        case .rescuing: "rescuing"
+        case .rescue: "rescue"
+        case .rescueFailed: "rescue failed"
+        case .unrescuing: "unrescuing"
+        case .unrescueFailed: "unrescue failed"
         }
     }
 
     /// The state that the present work is to reach, as Ironic shows it; `nil` where nothing is under way.
     package var ironicTarget: String? {
         switch self {
-        case .enroll, .manageable, .available, .active: nil
+        case .enroll, .manageable, .available, .active, .rescue: nil
         case .verifying, .inspecting, .inspectFailed: "manageable"
-        case .cleaning, .cleanFailed, .deleting, .error: "available"
-        case .deploying, .deployFailed: "active"
+        case .cleaning(let job), .cleanHold(let job): job.plan == nil ? "available" : "manageable"
+        case .cleanFailed, .deleting, .error: "available"
+        case .deploying, .deployFailed, .adopting, .adoptFailed, .servicing, .serviceHold,
+            .serviceFailed, .unrescuing, .unrescueFailed:
+            "active"
+        case .rescuing, .rescueFailed: "rescue"
         }
     }
 
@@ -145,7 +237,25 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .deploying(let deployJob):
             if case .ramdisk(let job) = deployJob.stage { job } else { nil }
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
-            .deployFailed, .active, .deleting, .error:
+            .deployFailed, .active, .deleting, .error, .adopting, .adoptFailed, .cleanHold,
+            .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed,
+            .unrescuing, .unrescueFailed:
+            nil
+        }
+    }
+
+    /// What is installed on the machine, in the states that keep it.
+    package var installation: Installation? {
+        switch self {
+        case .active(let installation), .serviceFailed(let installation),
+            .rescuing(let installation), .rescue(let installation),
+            .rescueFailed(let installation), .unrescuing(let installation),
+            .unrescueFailed(let installation):
+            installation
+        case .servicing(let job), .serviceHold(let job): job.installation
+        case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .cleaning,
+            .cleanFailed, .available, .deploying, .deployFailed, .deleting, .error, .adopting,
+            .adoptFailed, .cleanHold:
             nil
         }
     }
@@ -154,7 +264,9 @@ package enum ProvisionState: Sendable, Equatable, Codable {
     package static let ironicNames: Set<String> = [
         "enroll", "verifying", "manageable", "inspecting", "inspect wait", "inspect failed",
         "cleaning", "clean wait", "clean failed", "available", "deploying", "wait call-back",
-        "deploy failed", "active", "deleting", "error",
+        "deploy failed", "active", "deleting", "error", "adopting", "adopt failed", "clean hold",
+        "servicing", "service wait", "service hold", "service failed", "rescuing", "rescue wait",
+        "rescue", "rescue failed", "unrescuing", "unrescue failed", "deploy hold",
     ]
 }
 
@@ -184,6 +296,8 @@ package struct RamdiskJob: Sendable, Equatable, Codable {
     package var boots: Int
     /// Commands handed out for this job.
     package var commands: Int
+    /// The operator's steps of a manual cleaning; `nil` in work that the controller itself begins.
+    package var plan: StepPlan?
 
     package init(at now: Timestamp) {
         phase = .boot

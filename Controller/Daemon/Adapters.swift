@@ -53,6 +53,7 @@ struct Overviews: NodeOverviews {
     func overviews() async throws -> [NodeOverview] {
         var all: [Node] = []
         var query = NodeQuery()
+        query.includesParts = true
         while true {
             let page = try await nodes.nodes(query)
             all += page

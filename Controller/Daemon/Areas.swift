@@ -130,7 +130,7 @@ struct Areas {
             AuditAPI(service: core.identity),
             ImagesAPI(service: core.images, publicURL: url),
             NodesAPI(service: metal.nodes, publicURL: url),
-            PortsAPI(service: metal.nodes, publicURL: url),
+            ResourcesAPI(service: metal.nodes, publicURL: url),
             DriversAPI(service: metal.nodes, publicURL: url),
         ]
     }

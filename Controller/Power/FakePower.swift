@@ -45,4 +45,6 @@ package final class FakePower: PowerControl {
     }
 
     package func identity(of bmc: BMC) async throws -> String? { nil }
+
+    package func injectNMI(into bmc: BMC) async throws {}
 }

@@ -109,6 +109,10 @@ package final class IPMIPower: PowerControl {
         return IPMIAnswer.identity(output)
     }
 
+    package func injectNMI(into bmc: BMC) async throws {
+        _ = try await call(["chassis", "power", "diag"], bmc, to: "inject an NMI")
+    }
+
     /// The arguments before the command proper.
     ///
     /// Without `-v` a wrong password reads like no answer at all.

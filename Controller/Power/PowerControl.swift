@@ -98,6 +98,19 @@ package protocol PowerControl: Sendable {
 
     /// The BMC's own GUID, a UUID in lower case; `nil` when it has none that can be read.
     func identity(of bmc: BMC) async throws -> String?
+
+    /// Interrupts the running system, so that it shows or dumps where it hangs.
+    func injectNMI(into bmc: BMC) async throws
+}
+
+extension PowerControl {
+    /// For those that have no such interrupt.
+    package func injectNMI(into bmc: BMC) async throws {
+        throw Fault(
+            .invalid,
+            "cannot inject an NMI at \(bmc.endpoint): its driver does not support inject_nmi"
+        )
+    }
 }
 
 /// Why a BMC did not do what it was asked.

@@ -100,7 +100,7 @@ extension Bench {
         let root = "https://192.0.2.1:6385"
         let areas: [any RouteArea] = [
             NodesAPI(service: service, publicURL: root),
-            PortsAPI(service: service, publicURL: root),
+            ResourcesAPI(service: service, publicURL: root),
             DriversAPI(service: service, publicURL: root),
         ]
         for area in areas { area.addRoutes(to: surface) }

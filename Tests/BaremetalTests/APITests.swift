@@ -122,7 +122,7 @@ import Testing
             #expect(answer.status == wrong.status)
             #expect(answer.fault.hasPrefix("cannot "), "\(answer.fault)")
             #expect(answer.fault.contains(wrong.words), "\(answer.fault)")
-            #expect(answer.headers[.ironicVersionMaximum] == "1.95")
+            #expect(answer.headers[.ironicVersionMaximum] == "1.115")
         }
     }
 
@@ -130,12 +130,12 @@ import Testing
         let bench = try Bench()
         try await bench.withClient { client in
             _ = try await client.call(.post, "/v1/nodes", registration)
-            let tooNew = try await client.call(.get, "/v1/nodes", version: "1.109")
+            let tooNew = try await client.call(.get, "/v1/nodes", version: "1.116")
             #expect(tooNew.status == 406)
             #expect(tooNew.headers[.ironicVersionMinimum] == "1.1")
-            #expect(tooNew.headers[.ironicVersionMaximum] == "1.95")
+            #expect(tooNew.headers[.ironicVersionMaximum] == "1.115")
             let latest = try await client.call(.get, "/v1/nodes/c0", version: "latest")
-            #expect(latest.headers[.ironicVersion] == "1.95")
+            #expect(latest.headers[.ironicVersion] == "1.115")
             let old = try await client.call(.get, "/v1/nodes/c0", version: "1.30")
             #expect(old.body["power_interface"] == nil)
             #expect(old.body["resource_class"] != nil)

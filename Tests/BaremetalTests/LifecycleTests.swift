@@ -34,6 +34,49 @@ private let jobs: [RamdiskJob] = [
     job(.command(id: command, bootID: "b"), boots: 2, commands: 2),
 ]
 
+private let installation = Installation(
+    image: order.image,
+    hasAgent: true,
+    device: "/dev/sda",
+    attempt: Attempt(1),
+    since: start
+)
+
+private func plan(_ steps: NodeStep...) -> StepPlan {
+    StepPlan(steps: steps, powerBudget: .seconds(60))
+}
+
+private func job(_ phase: RamdiskJob.Phase, _ steps: NodeStep...) -> RamdiskJob {
+    var job = job(phase, boots: 1, commands: 1)
+    job.plan = StepPlan(steps: steps, powerBudget: .seconds(60))
+    return job
+}
+
+private func service(_ steps: NodeStep...) -> ServiceJob {
+    ServiceJob(
+        installation: installation,
+        plan: StepPlan(steps: steps, powerBudget: .seconds(60)),
+        since: start
+    )
+}
+
+/// The states of an operator's own steps, of rescue and of adoption.
+private let operatorStates: [ProvisionState] = [
+    .adopting(order: order), .adoptFailed,
+    .cleaning(job: job(.command(id: command, bootID: "b"), .eraseMetadata)),
+    .cleaning(job: job(.command(id: command, bootID: "b"), .eraseMetadata, .hold)),
+    .cleaning(job: job(.command(id: command, bootID: "b"), .eraseMetadata, .eraseMetadata)),
+    .cleaning(job: job(.boot, .hold)), .cleaning(job: job(.awaitAgent(poweredAt: start), .hold)),
+    .cleanHold(job: job(.boot, .hold)), .cleanHold(job: job(.boot, .hold, .hold)),
+    .cleanHold(job: job(.boot, .hold, .eraseMetadata)),
+    .servicing(job: service(.reboot)), .servicing(job: service(.powerOff, .hold)),
+    .servicing(job: service(.powerOff, .powerOn)), .serviceHold(job: service(.hold)),
+    .serviceHold(job: service(.hold, .hold)), .serviceHold(job: service(.hold, .reboot)),
+    .serviceFailed(installation: installation), .rescuing(installation: installation),
+    .rescue(installation: installation), .rescueFailed(installation: installation),
+    .unrescuing(installation: installation), .unrescueFailed(installation: installation),
+]
+
 /// Every state, with every phase.
 private let states: [ProvisionState] =
     [
@@ -49,7 +92,7 @@ private let states: [ProvisionState] =
             )
         ),
     ]
-    + jobs.map { .inspecting(job: $0) } + jobs.map { .cleaning(job: $0) }
+    + operatorStates + jobs.map { .inspecting(job: $0) } + jobs.map { .cleaning(job: $0) }
     + jobs.map { .deploying(job: DeployJob(order: order, stage: .ramdisk($0), device: "")) }
     + [
         DeployJob.Stage.bootDevice(bootID: "b", since: start),
@@ -61,7 +104,10 @@ private let states: [ProvisionState] =
 private let events: [NodeEvent] =
     [
         NodeWish.manage, .inspect, .provide(clean: true), .provide(clean: false), .deploy(order),
-        .rebuild(order), .delete, .abort,
+        .rebuild(order), .delete, .abort, .adopt(order),
+        .clean(plan(.eraseMetadata), ramdisk: true),
+        .clean(plan(.hold), ramdisk: false), .service(plan(.reboot)), .service(plan(.hold)),
+        .unhold, .rescue, .unrescue,
     ].map(NodeEvent.wish)
     + [
         NodeFact.bmcVerified, .refused("cannot"), .bootStarted(poweredAt: start),
@@ -71,7 +117,7 @@ private let events: [NodeEvent] =
         .commandFailed(command, message: "no", isRetryable: false),
         .commandFailed(other, message: "no", isRetryable: false),
         .bootDeviceSet(restart: other), .restarted, .installed, .tornDown(clean: true),
-        .tornDown(clean: false), .budgetExceeded,
+        .tornDown(clean: false), .budgetExceeded, .stepDone, .rescued, .unrescued,
     ].map(NodeEvent.fact)
 
 @Suite struct LifecycleTests {

@@ -96,6 +96,12 @@ private final class RecordingTool: Sendable {
         #expect(zip(call.arguments, call.arguments.dropFirst()).contains { $0 == ("-C", "17") })
     }
 
+    @Test func `an NMI is a diagnostic interrupt of the chassis`() async throws {
+        let tool = RecordingTool(output: "Chassis Power Control: Diag\n")
+        try await tool.power.injectNMI(into: bmc)
+        #expect(tool.all.first?.arguments.suffix(3) == ["chassis", "power", "diag"])
+    }
+
     @Test(arguments: [
         ("Chassis Power is on\n", PowerState.on), ("Chassis Power is off", .off),
         ("Discovered IPMB address 0x0\nChassis Power is off\n", .off),

@@ -95,13 +95,7 @@ final class Operator: Sendable {
                 }
             }
             let made = await ask("registers the port of \(machine.name)") { controller in
-                if try await controller.nodes.ports(
-                    node: machine.name,
-                    address: mac,
-                    after: nil,
-                    limit: 1,
-                    by: nil
-                ).isEmpty {
+                if try await !controller.nodes.hasPort(mac) {
                     _ = try await controller.nodes.createPort(
                         id: port,
                         node: machine.name,
@@ -219,8 +213,13 @@ final class Operator: Sendable {
             let isKnown = node.inspectionFinishedAt != nil
             await request(isKnown ? .provide : .inspect, machine)
         case .available, .deployFailed: await deploy(machine, node, world.images.all[0])
-        case .error: await request(.delete, machine)
-        case .verifying, .inspecting, .cleaning, .deploying, .deleting, .active: break
+        case .error, .rescue, .rescueFailed, .unrescueFailed: await request(.delete, machine)
+        case .adoptFailed: await request(.manage, machine)
+        case .cleanHold, .serviceHold: await request(.unhold, machine)
+        case .serviceFailed: await request(.abort, machine)
+        case .verifying, .inspecting, .cleaning, .deploying, .deleting, .active, .adopting,
+            .servicing, .rescuing, .unrescuing:
+            break
         }
     }
 

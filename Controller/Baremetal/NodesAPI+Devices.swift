@@ -1,0 +1,170 @@
+import Basics
+import HTTP
+import HTTPTypes
+import Hummingbird
+import Protocol
+
+// What a node's driver can do beyond power and boot; what ours cannot is refused as Ironic refuses what a
+// driver has no interface for.
+extension NodesAPI {
+    func addDeviceRoutes(to routes: Routes) {
+        addFirmwareRoutes(to: routes)
+        addVendorRoutes(to: routes)
+        routes.ironic(.put, "/v1/nodes/:node/management/inject_nmi", .member) { call in
+            try call.require(minor: 29)
+            try await service.injectNMI(into: try call.parameter("node"), by: call.principal)
+            return .empty()
+        }
+        routes.ironic(.put, "/v1/nodes/:node/states/raid", .member) { call in
+            try call.accept(minor: 12, "a target RAID configuration")
+            _ = try await call.object()
+            try service.requireInterface("raid", of: try await changeable(call), .notFound)
+            throw Fault(.notSupported, "cannot set up RAID: no driver of this server does")
+        }
+        for word in ["boot_mode", "secure_boot"] {
+            routes.ironic(.put, "/v1/nodes/:node/states/\(word)", .member) { call in
+                try call.require(minor: 76)
+                let target = try await call.object()["target"]
+                let isKnown =
+                    word == "boot_mode"
+                    ? ["uefi", "bios"].contains(target?.text) : target?.truth != nil
+                guard isKnown else {
+                    throw Fault(
+                        .invalid,
+                        "cannot set \(word): the target “\(target?.plainText?.prefix(20) ?? "")” is none"
+                    )
+                }
+                throw Fault.unsupported("set_\(word)", of: try await changeable(call))
+            }
+        }
+        routes.ironic(.get, "/v1/nodes/:node/states/console", .reader) { call in
+            throw Fault.unsupported("console", of: try await seen(call))
+        }
+        routes.ironic(.put, "/v1/nodes/:node/states/console", .member) { call in
+            guard try await call.object()["enabled"]?.truth != nil else {
+                throw Fault(.invalid, "cannot switch the console: enabled must be true or false")
+            }
+            throw Fault.unsupported("console", of: try await changeable(call))
+        }
+        let indicators = "/v1/nodes/:node/management/indicators"
+        for path in [indicators, indicators + "/:component", indicators + "/:component/:name"] {
+            routes.ironic(.get, path, .reader) { call in
+                try call.require(minor: 63)
+                throw Fault.unsupported("indicators", of: try await seen(call))
+            }
+        }
+        routes.ironic(.put, indicators + "/:component/:name", .member) { call in
+            try call.require(minor: 63)
+            throw Fault.unsupported("indicators", of: try await changeable(call))
+        }
+    }
+
+    private func seen(_ call: BaremetalCall) async throws -> Node {
+        try await service.node(try call.parameter("node"), by: call.principal)
+    }
+
+    /// The node of the path, if the principal may change it.
+    private func changeable(_ call: BaremetalCall) async throws -> Node {
+        let node = try await seen(call)
+        try NodeAccess.requireChange(
+            of: node,
+            by: call.principal,
+            to: "change node \(node.label)"
+        )
+        return node
+    }
+
+    private func addFirmwareRoutes(to routes: Routes) {
+        routes.ironic(.get, "/v1/nodes/:node/bios", .reader) { call in
+            try call.require(minor: 40)
+            _ = try await seen(call)
+            return .json(["bios": []])
+        }
+        routes.ironic(.get, "/v1/nodes/:node/bios/:setting", .reader) { call in
+            try call.require(minor: 40)
+            let node = try await seen(call)
+            throw Fault(
+                .notFound,
+                "cannot find BIOS setting \(try call.parameter("setting").prefix(80)) of node \(node.label): none is known of it"
+            )
+        }
+        routes.ironic(.get, "/v1/nodes/:node/firmware", .reader) { call in
+            try call.require(minor: 86)
+            _ = try await seen(call)
+            return .json(["firmware": []])
+        }
+        let media = "/v1/nodes/:node/vmedia"
+        routes.ironic(.get, media, .reader) { call in
+            try call.require(minor: 93)
+            throw Fault.unsupported("get_virtual_media", of: try await seen(call))
+        }
+        routes.ironic(.post, media, .member) { call in
+            try call.require(minor: 89)
+            let body = try await call.object()
+            let schemes = ["http", "https", "nfs", "cifs"]
+            guard ["cdrom", "dvd", "disk", "floppy"].contains(body["device_type"]?.text),
+                let url = body["image_url"]?.text,
+                schemes.contains(where: { url.hasPrefix($0 + "://") })
+            else {
+                throw Fault(
+                    .invalid,
+                    "cannot attach virtual media: device_type or the scheme of image_url is unknown"
+                )
+            }
+            throw Fault.unsupported("attach_virtual_media", of: try await changeable(call))
+        }
+        routes.ironic(.delete, media, .member) { call in
+            try call.require(minor: 89)
+            throw Fault.unsupported("detach_virtual_media", of: try await changeable(call))
+        }
+    }
+
+    private func addVendorRoutes(to routes: Routes) {
+        let path = "/v1/nodes/:node/vendor_passthru"
+        routes.ironic(.get, path + "/methods", .reader) { call in
+            _ = try await seen(call)
+            return .json([:])
+        }
+        for method in HTTPRequest.Method.vendor {
+            let role: Role = method == .get ? .reader : .member
+            routes.ironic(method, path, role) { call in
+                _ = try await seen(call)
+                throw Fault.noHandler(call.request.query("method"))
+            }
+            routes.ironic(method, path + "/:method", role) { call in
+                _ = try await seen(call)
+                throw Fault.noHandler(try call.parameter("method"))
+            }
+        }
+    }
+}
+
+extension HTTPRequest.Method {
+    /// What vendor methods may be called with.
+    static let vendor: [HTTPRequest.Method] = [.get, .post, .put, .patch, .delete]
+}
+
+extension Fault {
+    /// No driver of ours has vendor methods.
+    static func noHandler(_ method: String?) -> Fault {
+        guard let method, !method.isEmpty else {
+            return Fault(.invalid, "cannot call a vendor method: the request names none")
+        }
+        return Fault(
+            .invalid,
+            "cannot call vendor method \(method.prefix(80)): no handler for it; the driver has none"
+        )
+    }
+}
+
+extension BaremetalCall {
+    /// - Throws: `Fault` of kind `notAcceptable` when the request's version does not know `what` yet.
+    func accept(minor: Int, _ what: String) throws {
+        guard version.minor >= minor else {
+            throw Fault(
+                .notAcceptable,
+                "cannot take \(what) in API version \(version.text): it exists since 1.\(minor)"
+            )
+        }
+    }
+}

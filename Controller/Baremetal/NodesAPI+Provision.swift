@@ -1,0 +1,170 @@
+import Basics
+import HTTP
+import HTTPTypes
+import Hummingbird
+import Protocol
+
+// The provision verbs.
+extension NodesAPI {
+    func addProvisionRoutes(to routes: Routes) {
+        routes.ironic(.put, "/v1/nodes/:node/states/provision", .member) { call in
+            let reference = try call.parameter("node")
+            var body = try await call.object()
+            try await expandRunbook(&body, reference, call)
+            let wish = try ProvisionWish(body, call.version)
+            let node = try await service.request(wish, for: reference, by: call.principal)
+            var response = Response.empty(.accepted)
+            response.headers[.location] = "\(root)/v1/nodes/\(node.id)/states"
+            return response
+        }
+    }
+
+    /// Puts a runbook's steps in the place of its name.
+    /// - Throws: `Fault` of kind `invalid` when the runbook is not approved for the node.
+    private func expandRunbook(
+        _ body: inout [String: JSONValue],
+        _ reference: String,
+        _ call: BaremetalCall
+    ) async throws {
+        guard let name = body.removeValue(forKey: "runbook"), name != .null else { return }
+        let target = body["target"]?.text ?? ""
+        guard call.version.minor >= 92, let name = name.text else {
+            throw Fault(
+                .notAcceptable,
+                "cannot take a runbook in API version \(call.version.text): it exists since 1.92"
+            )
+        }
+        guard let key = ["clean": "clean_steps", "service": "service_steps"][target] else {
+            throw Fault(.invalid, "cannot take a runbook with target \(target.prefix(40))")
+        }
+        guard body[key] == nil || body[key] == .null else {
+            throw Fault(.invalid, "cannot take both \(key) and a runbook: leave one out")
+        }
+        let runbook = try await service.resource(.runbook, name, by: call.principal)
+        let node = try await service.node(reference, by: call.principal)
+        let approved =
+            call.version.minor >= 112
+            ? Set(runbook.texts("traits")) : [runbook.text("name") ?? ""]
+        guard !approved.isDisjoint(with: node.traits) else {
+            throw Fault(
+                .invalid,
+                "cannot use runbook \(name.prefix(80)) on node \(node.label): the node has none of the traits \(approved.sorted().joined(separator: ", ")); ask an administrator to add one"
+            )
+        }
+        func turn(_ step: JSONValue) -> Int64 { step["order"]?.integer ?? 0 }
+        let steps = runbook.values["steps"]?.elements ?? []
+        body[key] = .array(steps.sorted { turn($0) < turn($1) })
+        if runbook.values["disable_ramdisk"] == true { body["disable_ramdisk"] = true }
+    }
+}
+
+extension ProvisionWish {
+    /// The targets, and the minor version that brought each.
+    private static let targets: [String: Int] = [
+        "active": 1, "rebuild": 1, "deleted": 1, "manage": 4, "provide": 4, "inspect": 6,
+        "abort": 13, "clean": 15, "adopt": 17, "rescue": 38, "unrescue": 38, "deploy": 73,
+        "undeploy": 73, "unhold": 85, "service": 87,
+    ]
+
+    /// What goes with one target only.
+    private static let companions: [(name: String, targets: Set<String>, minor: Int)] = [
+        ("configdrive", ["active", "deploy", "rebuild"], 1), ("clean_steps", ["clean"], 15),
+        ("rescue_password", ["rescue"], 38), ("deploy_steps", ["active", "deploy", "rebuild"], 69),
+        ("service_steps", ["service"], 87), ("disable_ramdisk", ["clean", "service"], 70),
+    ]
+
+    /// Reads the body of a request.
+    /// - Throws: `Fault`: `invalid` that names what is wrong, `notAcceptable` for a newer version's target.
+    init(_ body: [String: JSONValue], _ version: Microversion) throws {
+        guard let target = body["target"]?.text else {
+            throw Fault(.invalid, "cannot change the provision state: the request has no target")
+        }
+        guard let since = Self.targets[target] else {
+            throw Fault(
+                .invalid,
+                "cannot take target “\(target.prefix(40))”: it must be one of \(Self.targets.keys.sorted().joined(separator: ", "))"
+            )
+        }
+        try Self.require(since, "target \(target)", version)
+        for (name, targets, minor) in Self.companions
+        where body[name] != nil && body[name] != .null {
+            guard targets.contains(target) else {
+                throw Fault(.invalid, "cannot take \(name) with target \(target): leave it out")
+            }
+            try Self.require(minor, name, version)
+        }
+        if let steps = body["deploy_steps"], steps != .null, steps != [] {
+            throw Fault(
+                .invalid,
+                "cannot take deploy_steps: no interface of this server's drivers has one beside the image itself; leave them out"
+            )
+        }
+        let drive = try body["configdrive"].flatMap {
+            $0 == .null ? nil : try ConfigDrive($0)
+        }
+        switch target {
+        case "manage": self = .manage
+        case "inspect": self = .inspect
+        case "provide": self = .provide
+        case "active", "deploy": self = .deploy(configDrive: drive)
+        case "rebuild": self = .rebuild(configDrive: drive)
+        case "deleted", "undeploy": self = .delete
+        case "abort": self = .abort
+        case "adopt": self = .adopt
+        case "unhold": self = .unhold
+        case "unrescue": self = .unrescue
+        case "clean":
+            let steps = try Self.steps(body, "clean_steps", known: NodeStep.cleaning)
+            let ramdisk = body["disable_ramdisk"]?.truth != true
+            guard ramdisk || !steps.contains(where: \.takesAgent) else {
+                throw Fault(
+                    .invalid,
+                    "cannot clean without the ramdisk: its agent takes the steps; leave disable_ramdisk out"
+                )
+            }
+            self = .clean(steps, ramdisk: ramdisk)
+        case "service":
+            self = .service(try Self.steps(body, "service_steps", known: NodeStep.service))
+        default:
+            guard body["rescue_password"]?.text?.contains(where: { !$0.isWhitespace }) == true
+            else {
+                throw Fault(.invalid, "cannot rescue a node: rescue_password is missing or empty")
+            }
+            self = .rescue
+        }
+    }
+
+    private static func require(_ minor: Int, _ what: String, _ version: Microversion) throws {
+        guard version.minor >= minor else {
+            throw Fault(
+                .notAcceptable,
+                "cannot take \(what) in API version \(version.text): it exists since 1.\(minor)"
+            )
+        }
+    }
+
+    private static func steps(
+        _ body: [String: JSONValue],
+        _ name: String,
+        known: [NodeStep]
+    ) throws -> [NodeStep] {
+        guard let list = body[name], list != .null, list != [] else {
+            throw Fault(
+                .invalid,
+                "cannot change the provision state: \(name) is required with this target"
+            )
+        }
+        return try (StepRules.request.checked(list).elements ?? []).map { step in
+            let word = step["step"]?.text ?? ""
+            guard let found = NodeStep(rawValue: word), known.contains(found),
+                (step["args"]?.members ?? [:]).isEmpty
+            else {
+                throw Fault(
+                    .invalid,
+                    "cannot take step \(step["interface"]?.text ?? "").\(word.prefix(80)) of \(name): no driver of this server has it with these arguments; it has \(known.map(\.rawValue).joined(separator: ", "))"
+                )
+            }
+            return found
+        }
+    }
+}

@@ -1,0 +1,130 @@
+import Basics
+import HTTP
+import Protocol
+
+/// What an operator asks of a node's provision state.
+package enum ProvisionWish: Sendable, Equatable {
+    case manage
+    case inspect
+    case provide
+    case deploy(configDrive: ConfigDrive?)
+    case rebuild(configDrive: ConfigDrive?)
+    case delete
+    case abort
+    case adopt
+    /// - ramdisk: whether the ramdisk is brought up for it.
+    case clean([NodeStep], ramdisk: Bool)
+    case service([NodeStep])
+    case unhold
+    case rescue
+    case unrescue
+
+    /// As a clause: `deploy`.
+    package var verb: String {
+        switch self {
+        case .manage: "manage"
+        case .inspect: "inspect"
+        case .provide: "provide"
+        case .deploy: "deploy"
+        case .rebuild: "rebuild"
+        case .delete: "undeploy"
+        case .abort: "abort the work on"
+        case .adopt: "adopt"
+        case .clean: "clean"
+        case .service: "service"
+        case .unhold: "end the rest of"
+        case .rescue: "rescue"
+        case .unrescue: "unrescue"
+        }
+    }
+
+    var configDrive: ConfigDrive? {
+        switch self {
+        case .deploy(let drive), .rebuild(let drive): drive
+        case .manage, .inspect, .provide, .delete, .abort, .adopt, .clean, .service, .unhold,
+            .rescue, .unrescue:
+            nil
+        }
+    }
+
+    var isDestructive: Bool {
+        switch self {
+        case .rebuild, .delete: true
+        case .manage, .inspect, .provide, .deploy, .abort, .adopt, .clean, .service, .unhold,
+            .rescue, .unrescue:
+            false
+        }
+    }
+
+    /// Whether it leads to automatic power actions.
+    var needsPower: Bool {
+        switch self {
+        case .inspect, .provide, .deploy, .rebuild, .delete, .clean, .service, .rescue, .unrescue:
+            true
+        case .manage, .abort, .adopt, .unhold: false
+        }
+    }
+}
+
+extension NodesService {
+    func checkMaintenance(_ node: Node, _ wish: ProvisionWish) throws {
+        guard node.maintenance != nil, wish.needsPower else { return }
+        throw Fault(
+            .invalid,
+            "cannot \(wish.verb) node \(node.label): it is in maintenance; end that with openstack baremetal node maintenance unset"
+        )
+    }
+
+    /// The event of a wish, with what it needs from other areas.
+    func event(for wish: ProvisionWish, on node: Node) async throws -> NodeEvent {
+        func plan(_ steps: [NodeStep]) -> StepPlan {
+            StepPlan(steps: steps, powerBudget: settings.budgets.power)
+        }
+        switch wish {
+        case .manage: return .wish(.manage)
+        case .inspect: return .wish(.inspect)
+        case .provide: return .wish(.provide(clean: cleans(node)))
+        case .deploy: return .wish(.deploy(try await order(for: node, "deploy")))
+        case .rebuild: return .wish(.rebuild(try await order(for: node, "rebuild")))
+        case .delete: return .wish(.delete)
+        case .abort: return .wish(.abort)
+        case .adopt: return .wish(.adopt(try await order(for: node, "adopt")))
+        case .clean(let steps, let ramdisk): return .wish(.clean(plan(steps), ramdisk: ramdisk))
+        case .service(let steps): return .wish(.service(plan(steps)))
+        case .unhold: return .wish(.unhold)
+        case .rescue, .unrescue:
+            try requireInterface("rescue", of: node)
+            return .wish(wish == .rescue ? .rescue : .unrescue)
+        }
+    }
+
+    /// Lets those nodes pass whose driver can do what `kind` names, such as `rescue` or `raid`.
+    ///
+    /// `faultKind` is what Ironic answers in that place.
+    /// - Throws: `Fault` in the words of Ironic's clients.
+    func requireInterface(
+        _ kind: String,
+        of node: Node,
+        _ faultKind: Fault.Kind = .invalid
+    ) throws {
+        let name = "\(kind)_interface"
+        let interface =
+            node.interfaces[name] ?? DriverInterfaces.of(node.driver)[name]?.first ?? "no-\(kind)"
+        guard interface.hasPrefix("no-") else { return }
+        throw Fault.unsupported(kind, of: node, faultKind)
+    }
+}
+
+extension Fault {
+    /// What none of a node's interfaces can do.
+    static func unsupported(
+        _ extensionName: String,
+        of node: Node,
+        _ kind: Fault.Kind = .invalid
+    ) -> Fault {
+        Fault(
+            kind,
+            "cannot work on node \(node.label): driver \(node.driver) does not support \(extensionName) (disabled or not implemented)"
+        )
+    }
+}
