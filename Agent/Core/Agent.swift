@@ -191,6 +191,7 @@ package struct Agent: Sendable {
                 LogKey.durationMilliseconds:
                     "\((time.elapsed - began).wholeNanoseconds / 1_000_000)",
                 LogKey.error: "\(result.failure.message)",
+                LogKey.memoryPeak: "\(machine.ownMemoryPeak())",
             ]
         )
         await keeper.end(result)

@@ -86,6 +86,14 @@ package actor Machine {
         return words?.first.flatMap { Double($0) } ?? 0
     }
 
+    /// The largest resident memory that this process has had; zero when the kernel does not say.
+    nonisolated package func ownMemoryPeak() -> ByteCount {
+        let lines = tree.text("/proc/self/status")?.split(separator: "\n") ?? []
+        let line = lines.first { $0.hasPrefix("VmHWM:") }
+        let words = line?.split { $0 == " " || $0 == "\t" } ?? []
+        return ByteCount.kibibytes(words.dropFirst().first.flatMap { Int64($0) } ?? 0)
+    }
+
     /// The kernel's name for this boot; empty when it does not say.
     nonisolated package func bootID() -> String {
         tree.text("/proc/sys/kernel/random/boot_id") ?? ""

@@ -24,4 +24,5 @@ package enum LogKey {
     package static let user = "user"
     package static let route = "route"
     package static let status = "status"
+    package static let memoryPeak = "memory.peak"
 }

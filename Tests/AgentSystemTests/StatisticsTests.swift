@@ -101,4 +101,19 @@ struct `Readings of the counters` {
     func `a line that is no fact is skipped`(line: String) {
         #expect(memoryFacts(line).isEmpty)
     }
+
+    @Test(arguments: [
+        ("Name:\tagent\nVmHWM:\t   56320 kB\nVmRSS:\t 100 kB\n", "55.0 MiB"),
+        ("VmRSS: 100 kB\n", "0 B"), ("VmHWM: much kB\n", "0 B"), ("VmHWM:", "0 B"),
+    ])
+    func `the process's own peak of memory is told`(status: String, text: String) throws {
+        let made = try TemporaryTree().file("/proc/self/status", status)
+        let machine = Machine(
+            tree: made.tree,
+            disks: SystemBlockDevices(tree: made.tree),
+            network: SystemNetwork(),
+            firmware: SystemFirmware(tree: made.tree)
+        )
+        #expect(machine.ownMemoryPeak().description == text)
+    }
 }

@@ -52,6 +52,24 @@ struct EndToEndTests {
         }
     }
 
+    @Test func `an agent that wrote an image stayed within 96 MB`() async throws {
+        let cloud = try await RunningCloud()
+        for machine in cloud.machines {
+            let log = try await RunningCloud.output("cat", [machine.serialLog])
+            let line = try #require(
+                log.split(separator: "\n").last {
+                    $0.contains("command ended") && $0.contains("command=write_image")
+                },
+                "\(machine.name)"
+            )
+            // `memory.peak=55.1 MiB`
+            let peak = try #require(line.split(separator: "memory.peak=").last)
+            #expect(peak.contains(" MiB"), "\(line)")
+            let megabytes = try #require(peak.split(separator: " ").first.flatMap { Double($0) })
+            #expect(megabytes * 1.048576 <= 96, "\(line)")
+        }
+    }
+
     @Test func `no token and no BMC password lies on a machine's disk or in a log`() async throws {
         let cloud = try await RunningCloud()
         let password = try #require(readText("/var/lib/rdo-lab/password"))
