@@ -15,7 +15,7 @@ package enum Access: Sendable {
     case role(Role)
     /// A token for the whole installation whose role is this or a stronger one.
     case installation(Role)
-    /// A token with the role `reader`, or a read-only credential (`Authorization: Bearer` or `Basic`).
+    /// A token for the whole installation with the role `reader`, or a read-only credential (`Authorization: Bearer` or `Basic`).
     case scrape
     /// The handler itself proves who asks: a node's capability, the dashboard's cookie.
     case handler

@@ -29,7 +29,7 @@ struct Gate: Sendable {
         case .scrape:
             guard let credential = credential(of: request) else {
                 let principal = try await principal(of: request, who)
-                try principal.require(.reader, to: "read \(request.uri.path)")
+                try principal.requireSystem(.reader, to: "read \(request.uri.path)")
                 return principal
             }
             guard let authenticator, try await authenticator.isReader(credential: credential) else {

@@ -6,16 +6,17 @@ import Logging
 import Synchronization
 import Testing
 
-/// Knows three tokens, each of one role, and one read-only credential.
+/// Knows tokens of one role each, for the whole system or `<role>@<project>`, and one read-only credential.
 private struct Doorman: RequestAuthenticator {
     func principal(token: Secret) async throws -> Principal {
-        guard let role = Role(rawValue: token.reveal()) else {
+        let parts = token.reveal().split(separator: "@").map(String.init)
+        guard let role = parts.first.flatMap(Role.init(rawValue:)) else {
             throw Fault(.unauthenticated, "cannot accept this token")
         }
         return Principal(
             userID: "u",
             userName: "somebody",
-            scope: .system,
+            scope: parts.count == 2 ? .project(id: parts[1], name: parts[1]) : .system,
             role: role,
             isAdminProject: false,
             tokenID: "t"
@@ -83,7 +84,7 @@ private struct Shape: Codable {
         ("/member", "member", 200), ("/member", "admin", 200), ("/token", "", 401),
         ("/token", "reader", 200), ("/nowhere", "", 401), ("/nowhere", "bad", 401),
         ("/nowhere", "reader", 404), ("/identity/nowhere", "", 401), ("/scrape", "", 401),
-        ("/scrape", "reader", 200),
+        ("/scrape", "reader", 200), ("/scrape", "admin@p1", 403), ("/member", "member@p1", 200),
     ])
     func `a route is open only to whom it says`(path: String, token: String, code: Int) async throws
     {
