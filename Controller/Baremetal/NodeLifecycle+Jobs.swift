@@ -104,6 +104,11 @@ extension Node {
                 )
             }
             return again(job, at: now)
+        case .agentReady(let bootID, command):
+            // The machine booted anew by itself; the command and its budget stay.
+            var job = job
+            job.phase = .command(id: command, bootID: bootID)
+            return .goesOn(job)
         case .refused(let message): return .failed(message)
         case .budgetExceeded:
             return .failed(heldUp("its agent did not finish the command in time"))

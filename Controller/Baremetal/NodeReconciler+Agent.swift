@@ -30,8 +30,8 @@ extension NodeReconciler {
                 session.since >= poweredAt
             else { return .settled }
             return try await use(session, for: node)
-        case .run(let work, let command, _):
-            return try await run(work, command, for: node)
+        case .run(let work, let command, let bootID):
+            return try await run(work, command, bootID, for: node)
         case .chooseDisk: return try await chooseDisk(node)
         case .leaveRamdisk(let command, let bootID):
             return try await leaveRamdisk(node, command, bootID)
@@ -84,6 +84,7 @@ extension NodeReconciler {
     private func run(
         _ work: AgentWork,
         _ command: CommandID,
+        _ bootID: String,
         for node: Node
     ) async throws -> Outcome {
         let now = time.now
@@ -98,6 +99,14 @@ extension NodeReconciler {
             )
         }
         agentIsThere(node.id)
+        guard session.bootID == bootID else {
+            // What is awaited later counts from the boot that ran the command.
+            return try await apply(
+                .agentReady(bootID: session.bootID, command: command),
+                to: node,
+                cause: "the machine booted anew; its ramdisk's agent is back"
+            )
+        }
         if session.currentCommand == command || wasSent(command, to: session) {
             return .settled
         }

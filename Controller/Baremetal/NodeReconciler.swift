@@ -242,8 +242,11 @@ extension NodeReconciler: AgentReports {
         case .inventory, .erased, .written, .restarting: return true
         case .stepApplied, .validated: return false
         case .failure, nil:
-            // Only this area commands ramdisks: what comes from one is out of date.
-            return await agents.session(of: node, role: .ramdisk) != nil
+            // Only this area commands ramdisks: what comes from one is out of date. The session of a
+            // ramdisk that was just left still counts as live beside that of the installed system.
+            guard let ramdisk = await agents.session(of: node, role: .ramdisk) else { return false }
+            let installed = await agents.session(of: node, role: .overcloud)
+            return installed.map { $0.since < ramdisk.since } ?? true
         }
     }
 

@@ -277,6 +277,7 @@ package enum ProvisionState: Sendable, Equatable, Codable {
 /// boot ── agentReady (the ramdisk is still up) ──────> command
 /// awaitAgent ── budget, boots left ──> boot
 /// command ── agentMissing, boots left ──> boot
+/// command ── agentReady (of a later boot) ──> command
 /// ```
 package struct RamdiskJob: Sendable, Equatable, Codable {
     /// How far the work is.

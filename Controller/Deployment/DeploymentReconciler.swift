@@ -19,6 +19,8 @@ package final class DeploymentReconciler: Service {
     private let wakeUp: AsyncStream<DeploymentID>.Continuation
     /// The session that each command was handed to, so that it is sent once per session.
     private let sent = Mutex<[CommandID: String]>([:])
+    /// The command of each node whose result came last; a session may name it a little longer.
+    private let settled = Mutex<[NodeID: CommandID]>([:])
 
     /// Wake-ups that wait; more are not lost, because the timer finds every running deployment.
     package static let wakesMax = 1024
@@ -96,6 +98,13 @@ package final class DeploymentReconciler: Service {
             let session = await agents.session(of: node, role: .overcloud),
             sent.withLock({ $0[id] }) != session.session
         else { return }
+        if let current = session.currentCommand, current != id,
+            settled.withLock({ $0[node] }) != current
+        {
+            // Of a run that is over; the agent takes no other beside it. The timer tries again.
+            await agents.cancel(current, on: node, role: .overcloud)
+            return
+        }
         guard await agents.send(command, to: node, role: .overcloud) else { return }
         sent.withLock { $0[id] = session.session }
         logger.info(
@@ -165,6 +174,7 @@ extension DeploymentReconciler: AgentReports {
         from node: NodeID
     ) async throws -> Bool {
         guard let command = CommandID(result.command) else { return false }
+        settled.withLock { $0[node] = command }
         let running = try await database.read { [sealer] transaction in
             try transaction.runningDeployment(of: node).flatMap {
                 try transaction.deployment($0.id, sealer: sealer)

@@ -61,13 +61,24 @@ package actor Database {
         writes = WriteGroup(queue: queue, feed: feed)
     }
 
-    /// Runs a transaction that only reads.
+    /// Runs a transaction that only reads; what it writes nevertheless is undone, and it throws.
     package func read<Value: Sendable>(
         _ body: @Sendable (Transaction) throws -> Value
     ) throws -> Value {
+        // Not `queue.read`: it sets `PRAGMA query_only`, after which SQLite prepares every statement anew.
         try told {
-            try queue.read { database in
-                try body(Transaction(sql: database, changes: ChangeList()))
+            try queue.unsafeRead { database in
+                let before = database.totalChangesCount
+                var value: Value?
+                try database.inTransaction(.deferred) {
+                    value = try body(Transaction(sql: database, changes: ChangeList()))
+                    guard database.totalChangesCount == before else {
+                        throw DatabaseError(resultCode: .SQLITE_READONLY)
+                    }
+                    return .commit
+                }
+                guard let value else { preconditionFailure("a transaction ran without its body") }
+                return value
             }
         }
     }

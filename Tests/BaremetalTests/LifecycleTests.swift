@@ -235,6 +235,25 @@ private let events: [NodeEvent] =
         #expect(subject.state.ironicName == "cleaning")
     }
 
+    @Test func `a command follows its machine into a later boot`() throws {
+        let ramdisk = job(.command(id: command, bootID: "b"), boots: 1, commands: 1)
+        let deployment = DeployJob(order: order, stage: .ramdisk(ramdisk), device: "")
+        var subject = node(in: .deploying(job: deployment))
+        let (attempt, deadline) = (subject.attempt, subject.deadline(NodeBudgets()))
+        let later = start + .seconds(5)
+        try subject.apply(.fact(.agentReady(bootID: "c", command: other)), at: later)
+        #expect(subject.state == .deploying(job: deployment))
+        try subject.apply(.fact(.agentReady(bootID: "c", command: command)), at: later)
+        #expect(subject.expects(command, attempt: attempt))
+        #expect(subject.deadline(NodeBudgets()) == deadline)
+        try subject.apply(.fact(.commandDone(command, device: "/dev/sda")), at: later)
+        guard case .deploying(let written) = subject.state else {
+            Issue.record("the node is \(subject.state.ironicName)")
+            return
+        }
+        #expect(written.stage == .bootDevice(bootID: "c", since: later))
+    }
+
     @Test func `the diagram stands in the documentation`() throws {
         let source = try sourceText("Controller/Baremetal/ProvisionState.swift")
         let readme = try sourceText("Controller/Baremetal/README.md")

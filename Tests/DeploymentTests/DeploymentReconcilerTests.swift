@@ -12,6 +12,8 @@ import Testing
 private final class RecordingAgents: AgentCommands {
     let sessionName = Mutex("s1")
     let commands = Mutex<[WireCommand]>([])
+    let current = Mutex<CommandID?>(nil)
+    let cancelled = Mutex<[CommandID]>([])
 
     func session(of node: NodeID, role: AgentRole) async -> AgentSession? {
         AgentSession(
@@ -20,7 +22,8 @@ private final class RecordingAgents: AgentCommands {
             session: sessionName.withLock { $0 },
             bootID: "b",
             since: Timestamp(seconds: 0),
-            lastHeard: Timestamp(seconds: 0)
+            lastHeard: Timestamp(seconds: 0),
+            currentCommand: current.withLock { $0 }
         )
     }
 
@@ -29,7 +32,9 @@ private final class RecordingAgents: AgentCommands {
         return true
     }
 
-    func cancel(_ command: CommandID, on node: NodeID, role: AgentRole) async {}
+    func cancel(_ command: CommandID, on node: NodeID, role: AgentRole) async {
+        cancelled.withLock { $0.append(command) }
+    }
 
     func take() -> [WireCommand] {
         commands.withLock { commands in
@@ -130,6 +135,19 @@ private struct World {
         await world.reconciler.reconcile(run.id)
         for command in world.agents.take() { #expect(try await world.answer(command)) }
         #expect(try await world.service.deployment(run.id).state == .complete)
+    }
+
+    @Test func `what an agent still does for an older run is cancelled first`() async throws {
+        let world = try World()
+        let run = try await world.create(nodes: ["c0"])
+        let old = SeededRandom(seed: 9).identifier(CommandID.self)
+        world.agents.current.withLock { $0 = old }
+        await world.reconciler.reconcile(run.id)
+        #expect(world.agents.take().isEmpty)
+        #expect(world.agents.cancelled.withLock { $0 } == [old])
+        world.agents.current.withLock { $0 = nil }
+        await world.reconciler.reconcile(run.id)
+        #expect(world.agents.take().count == 1)
     }
 
     @Test func `a command is sent once per session and again to a new one`() async throws {
