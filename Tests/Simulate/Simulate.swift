@@ -31,7 +31,7 @@ import Synchronization
 
     @Sendable private static func say(_ line: String) { Swift.print(line) }
 
-    private var commit: String { getenv("RDO_COMMIT").map { String(cString: $0) } ?? "unknown" }
+    private var commit: String { getenv("TEST_COMMIT").map { String(cString: $0) } ?? "unknown" }
 
     private func runMany() throws {
         let start = SystemTime().elapsed

@@ -7,9 +7,9 @@ import Testing
 @Suite struct SimulationTests {
     /// The check run's seed: derived from the commit there, fixed on a laptop.
     private static let base: UInt64 =
-        getenv("RDO_SIMULATION_SEED").flatMap { UInt64(String(cString: $0)) } ?? 20_261_123
+        getenv("TEST_SIMULATION_SEED").flatMap { UInt64(String(cString: $0)) } ?? 20_261_123
 
-    private static let commit = getenv("RDO_COMMIT").map { String(cString: $0) } ?? "unknown"
+    private static let commit = getenv("TEST_COMMIT").map { String(cString: $0) } ?? "unknown"
 
     private func expectWell(_ report: Simulation.Report) {
         guard report.violation != nil else { return }
