@@ -119,16 +119,22 @@ final class ControllerSockets {
     }
 
     private func obeyWishes() -> Bool {
-        let (keys, closed) = shared.wishes.withLock { wishes in
-            defer { wishes.keys = nil }
-            return (wishes.keys, wishes.closed)
-        }
-        // A reader's connection cannot be closed alone: all are, and the others come again by themselves.
-        if let keys, rules.admit(keys) { stream.rebind() }
+        admitWished()
         enrolment.retry()
         stream.retry()
         if enrolment.socket != nil, monitor == nil { watchEnrolment() }
-        return !closed
+        return shared.wishes.withLock { !$0.closed }
+    }
+
+    /// Takes the newest keys.
+    ///
+    /// A reader's connection cannot be closed alone: all are, and the others come again by themselves.
+    private func admitWished() {
+        let keys = shared.wishes.withLock { wishes in
+            defer { wishes.keys = nil }
+            return wishes.keys
+        }
+        if let keys, rules.admit(keys) { stream.rebind() }
     }
 
     /// ZeroMQ RFC 27: each handshake asks here.
@@ -310,6 +316,8 @@ final class ControllerSockets {
         }
         for _ in 0..<Self.turnMax {
             guard let (topic, payload) = shared.published.poll() else { return }
+            // Keys that were changed before this was published count for it.
+            admitWished()
             let sent = stream.socket?.send([Array(topic.utf8), payload]) ?? false
             shared.count(.stream) { traffic in
                 if sent {
