@@ -246,6 +246,10 @@ package final class AgentRegistry: Sendable {
         try await database.write { [self] transaction in
             let token = try transaction.agentToken(digest: digest)
             let verdict = judge(token, try transaction.agentKey(key.key))
+            if case .refuse(_, _, contested: true) = verdict, let token {
+                // Another key was faster since the first look.
+                try transaction.contest(token, by: key.key, address: key.address, at: key.since)
+            }
             guard case .bind(_, let state) = verdict, let token else { return verdict }
             try transaction.bind(token, to: key.key, node: key.node)
             if let old = try transaction.agentKey(key.key) { try transaction.delete(old) }
@@ -283,20 +287,7 @@ package final class AgentRegistry: Sendable {
     func contest(_ token: AgentToken, by key: CurvePublicKey, address: String) async throws {
         let now = time.now
         try await database.write { transaction in
-            guard let holder = token.boundKey, let bound = try transaction.agentKey(holder),
-                !bound.contested
-            else { return }
-            try transaction.setContested(holder)
-            try transaction.record(
-                kind: "security",
-                id: bound.node.text,
-                attempt: bound.attempt,
-                before: "undisputed",
-                after: "contested",
-                cause:
-                    "the key \(key.fingerprint) came from \(address) with the enrolment token that the key \(holder.fingerprint) holds; it was refused",
-                at: now
-            )
+            try transaction.contest(token, by: key, address: address, at: now)
         }
     }
 
@@ -355,5 +346,29 @@ extension Transaction {
         }
         try insert(key)
         return replaced.map(\.key)
+    }
+}
+
+extension Transaction {
+    /// Marks the key that holds a token as contested and records why; once for each key.
+    fileprivate func contest(
+        _ token: AgentToken,
+        by key: CurvePublicKey,
+        address: String,
+        at now: Timestamp
+    ) throws {
+        guard let holder = token.boundKey, let bound = try agentKey(holder), !bound.contested
+        else { return }
+        try setContested(holder)
+        try record(
+            kind: "security",
+            id: bound.node.text,
+            attempt: bound.attempt,
+            before: "undisputed",
+            after: "contested",
+            cause:
+                "the key \(key.fingerprint) came from \(address) with the enrolment token that the key \(holder.fingerprint) holds; it was refused",
+            at: now
+        )
     }
 }

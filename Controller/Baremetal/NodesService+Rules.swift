@@ -26,6 +26,48 @@ enum NodeAccess {
         }
         try principal.require(.manager, to: action)
     }
+
+    /// Lets those pass to whom a node belongs: the whole installation and the owner's project, no lessee.
+    static func requireOwner(of node: Node, by principal: Principal?, to action: String) throws {
+        guard let principal, !principal.isSystem, node.owner != principal.projectID else { return }
+        throw Fault(.forbidden, "cannot \(action): the node is leased to you; ask its owner")
+    }
+
+    /// Checks an edit field by field.
+    ///
+    /// Who owns a node and what it is a part of is the installation's to say, who leases it the owner's
+    /// administrators', and how it is managed the owner's. A stored BMC password does not follow an
+    /// address that somebody gives who may never have read it.
+    static func check(
+        _ after: Node,
+        editedFrom before: Node,
+        by principal: Principal?
+    ) throws {
+        guard let principal, !principal.isSystem else { return }
+        func refuse(_ field: String, _ need: String) -> Fault {
+            Fault(.forbidden, "cannot change \(field) of node \(before.label): it takes \(need)")
+        }
+        guard after.owner == before.owner else { throw refuse("owner", "the system scope") }
+        guard after.parent == before.parent else { throw refuse("parent_node", "the system scope") }
+        let isOwner = before.owner == principal.projectID
+        guard after.lessee == before.lessee || (isOwner && principal.has(.admin)) else {
+            throw refuse("lessee", "an administrator of the owner's project")
+        }
+        guard
+            isOwner
+                || (after.driver == before.driver && after.driverInfo == before.driverInfo
+                    && after.protected == before.protected && after.retired == before.retired)
+        else { throw refuse("the management", "a member of the owner's project") }
+        let moved = ["ipmi_address", "ipmi_port"].contains {
+            after.driverInfo.fields[$0] != before.driverInfo.fields[$0]
+        }
+        let keepsSecret = before.driverInfo.secrets.contains {
+            !$0.value.isEmpty && after.driverInfo.secrets[$0.key] == $0.value
+        }
+        guard !moved || !keepsSecret else {
+            throw refuse("the BMC's address", "the system scope, or a new password with it")
+        }
+    }
 }
 
 extension Transaction {

@@ -155,6 +155,7 @@ package final class NodesService: Sendable {
                     "cannot update node \(before.label): it is \(before.state.ironicName); wait until that is over or abort it"
                 )
             }
+            try NodeAccess.check(node, editedFrom: before, by: principal)
             try self.check(node)
         }
         queue.wake(node.id)
@@ -245,6 +246,11 @@ package final class NodesService: Sendable {
     ) async throws {
         let user = principal?.userName ?? "the controller"
         let node = try await change(reference, by: principal, cause: "lockout") { node in
+            try NodeAccess.requireOwner(
+                of: node,
+                by: principal,
+                to: "change the lockout of node \(node.label)"
+            )
             node.setLockout(reason.map { Lockout(reason: $0, user: user, since: self.time.now) })
         }
         queue.wake(node.id)

@@ -57,6 +57,49 @@ struct EnrolmentTests {
         #expect(try await world.registry.mayReceiveSecrets(nodeA, role: .ramdisk))
     }
 
+    @Test func `two keys that present a token at the same moment are a contest too`() async throws {
+        let world = try AgentsWorld()
+        let token = try await world.token()
+        let request = world.request(token: token)
+        let now = world.time.now
+        // Both have looked and found the token free; one of them binds first.
+        for (keys, isFirst) in [(CurveKeyPair(), true), (CurveKeyPair(), false)] {
+            let key = AgentKey(
+                key: keys.publicKey,
+                node: nodeA,
+                role: .ramdisk,
+                attempt: Attempt(1),
+                state: .bound,
+                contested: false,
+                address: address,
+                mac: mac,
+                since: now
+            )
+            let verdict = try await world.registry.bind(
+                key,
+                digest: AgentToken.digest(of: token)
+            ) { token, known in
+                EnrolmentRules.judge(
+                    request,
+                    from: keys.publicKey,
+                    token: token,
+                    known: known,
+                    trust: true,
+                    at: now
+                )
+            }
+            if isFirst {
+                #expect(verdict == .bind(nodeA, .bound))
+            } else {
+                #expect(
+                    verdict == .refuse(.token, "the token belongs to another key", contested: true)
+                )
+            }
+        }
+        #expect(try await world.changes("security").map(\.after) == ["contested"])
+        #expect(try await !world.registry.mayReceiveSecrets(nodeA, role: .ramdisk))
+    }
+
     @Test func `an unknown, expired or misused token is refused`() async throws {
         let world = try AgentsWorld()
         let keys = CurveKeyPair()

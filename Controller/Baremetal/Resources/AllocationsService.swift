@@ -6,6 +6,9 @@ import Store
 // Allocations: a free node is chosen and reserved in the transaction that makes the allocation, so that two
 // never get one node. Ironic's state `allocating` therefore never shows.
 extension NodesService {
+    /// Nodes that an allocation may name to choose from.
+    static let candidatesMax = 256
+
     /// Makes an allocation and gives it a node, or says in `last_error` why there is none.
     /// - Throws: `Fault`: `invalid`, or `conflict` when the node to fill in is of another instance.
     func allocate(
@@ -22,6 +25,13 @@ extension NodesService {
         return try await database.write { [members, sealer] transaction in
             let node = try wantedNode.map {
                 try transaction.named($0, to: principal, sealer: sealer)
+            }
+            if let node {
+                try NodeAccess.requireChange(
+                    of: node,
+                    by: principal,
+                    to: "allocate node \(node.label)"
+                )
             }
             // The UUID of an instance that is there already becomes the allocation's.
             let instance = node?.instanceID.flatMap { ResourceID($0) }
@@ -40,7 +50,14 @@ extension NodesService {
                 }
                 made.values["resource_class"] = JSONValue(node.resourceClass)
             }
-            let candidates = try made.texts("candidate_nodes").map {
+            let names = Set(made.texts("candidate_nodes"))
+            guard names.count <= Self.candidatesMax else {
+                throw Fault(
+                    .invalid,
+                    "cannot make an allocation: it names \(names.count) candidate nodes; name at most \(Self.candidatesMax)"
+                )
+            }
+            let candidates = try names.sorted().map {
                 try transaction.named($0, to: principal, sealer: sealer).id
             }
             made.values["candidate_nodes"] = .array(candidates.map { .string($0.text) })
