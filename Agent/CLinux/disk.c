@@ -41,6 +41,9 @@ int rdo_disk_discard(int disk, uint64_t offset, uint64_t count) {
 }
 
 int rdo_disk_zero(int disk, uint64_t offset, uint64_t count) {
+    // Punching lets the device give the blocks back and promises zeros all the same (blkdev_fallocate);
+    // BLKZEROOUT makes it keep them.
+    if (rdo_file_punch(disk, offset, count) == 0) return 0;
     return range_request(disk, BLKZEROOUT, offset, count);
 }
 

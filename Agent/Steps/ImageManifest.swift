@@ -5,9 +5,12 @@ import FoundationEssentials
 ///
 /// What no chunk covers reads as zero.
 struct ImageManifest: Sendable, Equatable {
-    /// A manifest longer than this is refused; it is enough for 250 GiB without a single hole.
-    static let bytesMax = 8 << 20
+    /// A manifest longer than this is refused; it is enough for a TiB without a single hole, and for 90 GiB
+    /// of which nothing but the smallest pieces is used.
+    static let bytesMax = 32 << 20
     static let chunkBytesRange = (64 << 10)...(16 << 20)
+    /// Chunks begin at multiples of this, and end there or with the image.
+    static let unitBytes: Int64 = 64 << 10
 
     /// A run of bytes that is fetched, checked and written as one.
     struct Extent: Sendable, Equatable {
@@ -66,9 +69,12 @@ struct ImageManifest: Sendable, Equatable {
         extents.reserveCapacity(wire.extents.count)
         var end: Int64 = 0
         for extent in wire.extents {
-            guard extent.offset >= end, extent.offset % Int64(chunkBytes) == 0,
-                extent.offset < imageBytes,
-                Int64(extent.bytes) == min(Int64(chunkBytes), imageBytes - extent.offset),
+            guard extent.offset >= end, extent.offset % Self.unitBytes == 0,
+                extent.offset < imageBytes, extent.bytes > 0,
+                Int64(extent.bytes) <= imageBytes - extent.offset,
+                extent.offset % Int64(chunkBytes) + Int64(extent.bytes) <= Int64(chunkBytes),
+                Int64(extent.bytes) % Self.unitBytes == 0
+                    || extent.offset + Int64(extent.bytes) == imageBytes,
                 let digest = SHA256Digest(hex: extent.sha256)
             else { throw Malformed(reason: "its chunk at offset \(extent.offset) makes no sense") }
             extents.append(Extent(offset: extent.offset, bytes: extent.bytes, digest: digest))

@@ -63,7 +63,7 @@ actor ImageWriter {
         let plan = try await makePlan()
         let comparing = try survey(plan)
         try invalidate()
-        try clear(plan, comparing: comparing)
+        try clear(plan)
         let counts = try await writeChunks(plan, comparing: comparing)
         report.progress(StepProgress(phase: "flush"))
         try disk.flush()
@@ -109,7 +109,9 @@ actor ImageWriter {
             let loader = ChunkLoader(image: order.image, source: source)
             try await loader.load(first, packed: &bytes, into: buffer.bytes)
         }
-        let count = Int(min(Int64(manifest.chunkBytes), manifest.imageBytes))
+        // A table may stand where the image has none, and then reads as zero.
+        let first = manifest.extents.first.map { $0.offset == 0 ? $0.bytes : 0 } ?? 0
+        let count = Int(min(Int64(max(first, Self.firstBytes)), manifest.imageBytes))
         var head = Array(buffer.bytes[..<count])
         let layout = try ImageLayout(
             of: manifest,
@@ -163,11 +165,12 @@ actor ImageWriter {
     /// Makes everything that is no chunk read as zero (inside the image) or unused (behind it).
     ///
     /// A discarded range reads as anything: the kernel gave up promising zeros in 4.12. So holes, which
-    /// file systems rely on, are cleared by a request that does promise them.
-    private func clear(_ plan: Plan, comparing: Bool) throws {
+    /// file systems rely on, are cleared by a request that does promise them. What is written anyway is not
+    /// discarded before: writing tells the disk as much.
+    private func clear(_ plan: Plan) throws {
         let image = plan.manifest.imageBytes
         report.progress(StepProgress(phase: "discard"))
-        try disk.clear((comparing ? image : 0)..<disk.geometry.bytes, by: .discard)
+        try disk.clear(image..<disk.geometry.bytes, by: .discard)
         var holes = plan.manifest.holes
         // A config drive of an earlier deployment must not outlive it.
         let old = max(image, disk.geometry.bytes - ImageLayout.driveBytes - 2 * Self.edgeBytes)

@@ -3,16 +3,16 @@
 /// Holes, which are zero, are left out.
 struct ImageManifest: Equatable {
     struct Extent: Equatable {
-        /// From the disk's start; a multiple of `chunkBytes`.
+        /// From the disk's start; a multiple of 64 KiB.
         var offset: UInt64
-        /// `chunkBytes`, less at the disk's end.
+        /// A multiple of 64 KiB but at the disk's end; never over a multiple of `chunkBytes`.
         var bytes: Int
         /// Of the raw bytes, in hexadecimal.
         var sha256: String
     }
 
     static let version = 1
-    /// Raw bytes of a chunk.
+    /// A disk is looked at in windows of this size, and a chunk has no more raw bytes.
     static let chunkBytes = 4 << 20
 
     var imageBytes: UInt64

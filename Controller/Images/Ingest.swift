@@ -28,7 +28,9 @@ struct Ingest {
             }
         }
 
-        func add(_ extent: ImageManifest.Extent) { state.withLock { $0.extents.append(extent) } }
+        func add(_ extents: [ImageManifest.Extent]) {
+            state.withLock { $0.extents += extents }
+        }
         func stop() { state.withLock { $0.isStopped = true } }
     }
 
@@ -50,10 +52,7 @@ struct Ingest {
                     let count = Int(
                         min(UInt64(ImageManifest.chunkBytes), plan.diskBytes - offset)
                     )
-                    guard let digest = try packer.pack(&reader, at: offset, count: count) else {
-                        continue
-                    }
-                    plan.add(ImageManifest.Extent(offset: offset, bytes: count, sha256: digest))
+                    plan.add(try packer.pack(&reader, at: offset, count: count))
                 }
             } catch {
                 plan.stop()
@@ -154,17 +153,29 @@ private final class Packer {
         ZSTD_freeCCtx(context)
     }
 
-    /// Stores the chunk at `offset` unless it is there; `nil` when it is a hole.
+    /// Stores what `count` bytes at `offset` hold, long runs of zeros left out.
     func pack(
         _ reader: inout some DiskReader,
         at offset: UInt64,
         count: Int
-    ) throws -> String? {
-        let chunk = UnsafeMutableRawBufferPointer(rebasing: raw[..<count])
-        guard try reader.read(into: chunk, at: offset) else { return nil }
-        guard !Self.isZero(chunk) else { return nil }
+    ) throws -> [ImageManifest.Extent] {
+        let window = UnsafeMutableRawBufferPointer(rebasing: raw[..<count])
+        guard try reader.read(into: window, at: offset) else { return [] }
+        let bytes = UnsafeRawBufferPointer(window)
+        guard !ZeroRuns.isZero(bytes) else { return [] }
+        return try ZeroRuns.parts(of: bytes).filter { !$0.isZero }.map { part in
+            ImageManifest.Extent(
+                offset: offset + UInt64(part.range.lowerBound),
+                bytes: part.range.count,
+                sha256: try store(UnsafeRawBufferPointer(rebasing: bytes[part.range]))
+            )
+        }
+    }
+
+    /// Stores a chunk unless it is there, and returns its digest.
+    private func store(_ chunk: UnsafeRawBufferPointer) throws -> String {
         var hash = SHA256()
-        hash.update(bufferPointer: UnsafeRawBufferPointer(chunk))
+        hash.update(bufferPointer: chunk)
         let digest = hex(hash.finalize())
         pins.pin(digest)
         guard !pins.store.has(digest) else { return digest }
@@ -186,11 +197,5 @@ private final class Packer {
             worker: name
         )
         return digest
-    }
-
-    /// Whether all bytes are zero: the first one is, and each equals its neighbour.
-    private static func isZero(_ bytes: UnsafeMutableRawBufferPointer) -> Bool {
-        guard let start = bytes.baseAddress, bytes[0] == 0 else { return bytes.isEmpty }
-        return memcmp(start, start + 1, bytes.count - 1) == 0
     }
 }

@@ -44,6 +44,19 @@ struct `An image's manifest` {
         #expect(read.extents[1].range == 65_536..<66_048)
     }
 
+    @Test func `may list parts of a window, and holes in it`() throws {
+        let read = try ImageManifest(
+            json: manifest(
+                image: "524288",
+                chunk: "262144",
+                extent("0", "65536"),
+                extent("131072", "131072"),
+                extent("327680", "65536")
+            )
+        )
+        #expect(read.holes == [65_536..<131_072, 262_144..<327_680, 393_216..<524_288])
+    }
+
     @Test func `of an empty image is one hole`() throws {
         let read = try ImageManifest(json: manifest(image: "512"))
         #expect(read.extents.isEmpty)
@@ -68,6 +81,9 @@ struct `An image's manifest` {
         ("a chunk off the grid", manifest(extent("512", "65536"))),
         ("a short chunk", manifest(extent("0", "512"))),
         ("a long chunk", manifest(extent("0", "131072"))),
+        ("an empty chunk", manifest(extent("0", "0"))),
+        ("a chunk over two windows", manifest(chunk: "131072", extent("65536", "131072"))),
+        ("a chunk that ends off the grid", manifest(chunk: "131072", extent("0", "66048"))),
         ("a chunk of negative length", manifest(extent("0", "-65536"))),
         ("one chunk twice", manifest(extent("0", "65536"), extent("0", "65536"))),
         ("chunks in disorder", manifest(extent("65536", "65536"), extent("0", "65536"))),

@@ -9,6 +9,8 @@ import Synchronization
 /// A small whole-disk image with a GUID partition table, cut into chunks as the controller's store does.
 struct SampleImage: Sendable {
     static let chunkBytes = 64 << 10
+    /// What the store looks at in one piece: chunks are parts of it.
+    static let windowBytes = 4 * chunkBytes
     static let bytes = 4 << 20
 
     /// The disk inside the image.
@@ -51,7 +53,7 @@ struct SampleImage: Sendable {
         }
         manifest = Array(
             """
-            {"version":1,"image_bytes":\(disk.count),"chunk_bytes":\(Self.chunkBytes),\
+            {"version":1,"image_bytes":\(disk.count),"chunk_bytes":\(Self.windowBytes),\
             "extents":[\(extents.joined(separator: ","))]}
             """.utf8
         )

@@ -26,6 +26,7 @@ import Synchronization
         print("faults: \(report.faults)")
         print("\(report.events) events, \(report.jobs) jobs, \(report.elapsed) simulated")
         print("digest \(String(report.digest, radix: 16))")
+        if !report.isReleased { print("the world was not released") }
         if report.violation != nil { throw ExitCode.failure }
     }
 

@@ -30,6 +30,12 @@ import Testing
         #expect(Simulation(seed: Self.base + 1).run().digest != reports[0].digest)
     }
 
+    @Test func `a world that ended gives its memory back`() {
+        for seed in Self.base..<(Self.base + 5) {
+            #expect(Simulation(seed: seed).run().isReleased, "seed \(seed)")
+        }
+    }
+
     @Test func `two hundred seeds come in order`() {
         for report in runSeeds((0..<200).map { Self.base + $0 }, threads: 2) { expectWell(report) }
     }

@@ -15,6 +15,8 @@ package struct Simulation {
         package let elapsed: Duration
         package let last: [String]
         package let faults: String
+        /// Whether all of the world went away with its end. Otherwise a night's worlds fill the memory.
+        package fileprivate(set) var isReleased = false
     }
 
     /// Jobs of one instant; more means that the system turns in circles.
@@ -39,7 +41,15 @@ package struct Simulation {
 
     /// Runs it on the calling thread.
     package func run() -> Report {
+        weak var left: World?
+        var report = runWorld(&left)
+        report.isReleased = left == nil
+        return report
+    }
+
+    private func runWorld(_ left: inout World?) -> Report {
         let world = World(seed: seed, plan: plan, trace: trace)
+        left = world
         let human = Operator(world: world)
         world.startController()
         human.start()

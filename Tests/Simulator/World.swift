@@ -204,6 +204,12 @@ package final class World: Sendable {
         var left = 100_000
         while left > 0, executor.step() { left -= 1 }
         executor.clear()
+        // The world and its parts know each other.
+        made.value = []
+        invariants.world.value = nil
+        network.sent.value = { _, _ in }
+        network.spoken.value = { _, _ in }
+        network.received.value = { _, _ in }
         // Nothing is there when no node was configured.
         try? FileManager.default.removeItem(atPath: directory)
     }

@@ -1,23 +1,29 @@
 import Glibc
 
-/// Long runs of zeros inside a chunk.
+/// Long runs of zeros inside a piece of a disk.
 ///
-/// Files of a few MiB leave holes that are smaller than a chunk; clearing them costs the disk far less than
-/// taking zeros in.
-enum ZeroRuns {
-    /// A part of a chunk.
-    struct Part: Equatable {
-        var range: Range<Int>
-        var isZero: Bool
+/// Files of a few MiB leave holes that are smaller than a chunk. The controller keeps them out of its
+/// chunks, so that nobody has to carry, unpack and digest them; the agent clears them, which costs a disk far
+/// less than taking zeros in.
+package enum ZeroRuns {
+    /// A part of the piece, in bytes from its start.
+    package struct Part: Equatable, Sendable {
+        package var range: Range<Int>
+        package var isZero: Bool
+
+        package init(range: Range<Int>, isZero: Bool) {
+            self.range = range
+            self.isZero = isZero
+        }
     }
 
     /// A multiple of every block size, so that parts begin and end with blocks.
-    static let unitBytes = 64 << 10
+    package static let unitBytes = 64 << 10
     /// A shorter run is written with what surrounds it: each request to the disk has its price.
-    static let runBytesMin = 256 << 10
+    package static let runBytesMin = 256 << 10
 
-    /// Cuts a chunk into parts that are to be written and parts that are to be cleared, in order.
-    static func parts(of bytes: UnsafeRawBufferPointer) -> [Part] {
+    /// Cuts a piece into parts that hold something and long ones that are zero, in order.
+    package static func parts(of bytes: UnsafeRawBufferPointer) -> [Part] {
         var parts: [Part] = []
         var start = 0
         while start < bytes.count {
@@ -50,7 +56,7 @@ enum ZeroRuns {
     ///
     /// All are when the first is and each equals the one before; the C library compares that at the memory's
     /// speed, also in a build for debugging.
-    static func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package static func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard let first = bytes.baseAddress, !bytes.isEmpty else { return true }
         return bytes[0] == 0 && memcmp(first, first + 1, bytes.count - 1) == 0
     }

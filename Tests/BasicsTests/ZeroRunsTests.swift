@@ -1,8 +1,6 @@
 import Basics
 import Testing
 
-@testable import AgentSteps
-
 @Suite struct ZeroRunsTests {
     private static let unit = ZeroRuns.unitBytes
 
