@@ -18,7 +18,9 @@ package struct BaremetalSettings: Sendable {
     package var hostName: String
     /// How often the power state of idle nodes is read; zero never.
     package var powerPoll: Duration = .seconds(60)
-    /// Nodes that are worked on at the same time.
+    /// How many nodes are worked on at a time, by the kind of work; the others wait for their turn.
+    package var work = WorkLimits()
+    /// Nodes that are looked at at the same time.
     package var workersMax = 256
 
     package init(imageURL: String, controller: BootFragment.Controller, hostName: String) {

@@ -45,6 +45,12 @@ package struct Node: Sendable, Equatable {
     package internal(set) var stateSince: Timestamp
     /// Grows with each wish; what carries a lower number is out of date.
     package internal(set) var attempt: Attempt
+    /// For whom the present work is done: a project, or a user who speaks for the whole installation.
+    package internal(set) var party = ""
+    /// Since when its work waits for its turn; `nil` when it does not.
+    package internal(set) var queuedAt: Timestamp?
+    /// When its bounded work began; `nil` in other states.
+    package internal(set) var startedAt: Timestamp?
     /// What the BMC last told; `nil` before it was asked.
     package var powerState: PowerState?
     package internal(set) var powerWish: PowerWish?

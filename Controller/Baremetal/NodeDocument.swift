@@ -12,6 +12,8 @@ struct NodeDocument: Sendable {
     let root: String
     /// Old versions have older words for some states.
     var version = Microversion.maximum
+    /// Where the node stands while it waits for its turn.
+    var place: QueuePlace?
 
     /// Each field and the minor version that brought it.
     static let fields: [(name: String, minor: Int)] = [
@@ -209,11 +211,17 @@ struct NodeDocument: Sendable {
 
     /// Why the node waits; `nil` in a state that lasts.
     var waiting: JSONValue? {
-        guard let waiting = node.waiting(settings.budgets) else { return nil }
+        guard let waiting = node.waiting(settings.budgets, place) else { return nil }
         var members: [String: JSONValue] = [
             "reason": .string(waiting.reason), "since": .string(waiting.since.description),
-            "until": .string(waiting.until.description), "next": .string(waiting.next),
+            "until": JSONValue(waiting.until?.description), "next": .string(waiting.next),
         ]
+        if node.isQueued {
+            members["queue"] = JSONValue(place?.kind.rawValue ?? node.state.workKind?.rawValue)
+            members["position"] = place.map { .integer(Int64($0.position)) } ?? .null
+            members["queue_length"] = place.map { .integer(Int64($0.length)) } ?? .null
+            members["eta"] = JSONValue(place?.eta?.description)
+        }
         if let obstacle = waiting.obstacle { members["obstacle"] = Self.document(of: obstacle) }
         if let progress {
             members["phase"] = .string(progress.phase)

@@ -15,6 +15,7 @@ package final class NodeQueue: Sendable {
         var running: Set<NodeID> = []
         var wokenWhileRunning: Set<NodeID> = []
         var due: [NodeID: Duration] = [:]
+        var rooms: Set<WorkKind> = []
     }
 
     private let state = Mutex(State())
@@ -47,6 +48,20 @@ package final class NodeQueue: Sendable {
             state.due[id] = min(state.due[id] ?? due, due)
         }
         signal.yield()
+    }
+
+    /// Says that bounded work of this kind ended, so that another node may have its turn.
+    func makeRoom(_ kind: WorkKind) {
+        state.withLock { _ = $0.rooms.insert(kind) }
+        signal.yield()
+    }
+
+    /// Kinds of work that ended since the last call.
+    func takeRooms() -> [WorkKind] {
+        state.withLock { state in
+            defer { state.rooms = [] }
+            return WorkKind.allCases.filter(state.rooms.contains)
+        }
     }
 
     /// How many nodes wait to be looked at.

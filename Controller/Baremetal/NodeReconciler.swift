@@ -42,6 +42,8 @@ package final class NodeReconciler: Service {
     private static let clockPeriod: Duration = .seconds(1)
     /// How often a state without wake-ups of its own is looked at.
     static let lookAgain: Duration = .seconds(2)
+    /// How often a queued node looks by itself whether its turn came; whatever makes room wakes it before.
+    static let lookAtTurn: Duration = .seconds(60)
 
     package init(service: NodesService, agents: any AgentCommands, keys: any AgentKeys) {
         self.service = service
@@ -65,11 +67,26 @@ package final class NodeReconciler: Service {
         await withDiscardingTaskGroup { group in
             group.addTask(name: "node clock") { await self.tick() }
             for await _ in self.queue.changes {
+                for kind in self.queue.takeRooms() {
+                    group.addTask(name: "turns of \(kind.rawValue)") { await self.passTurns(kind) }
+                }
                 while let id = self.queue.take(runningMax: runningMax) {
                     group.addTask(name: "node \(id)") { await self.work(on: id) }
                 }
             }
             group.cancelAll()
+        }
+    }
+
+    /// Lets the next ones begin; they look again by themselves, should this fail.
+    private func passTurns(_ kind: WorkKind) async {
+        do {
+            try await service.wakeNext(kind)
+        } catch {
+            logger.warning(
+                "turns cannot be passed on",
+                metadata: [LogKey.error: "\(Fault(error).report)"]
+            )
         }
     }
 
@@ -116,6 +133,7 @@ package final class NodeReconciler: Service {
     }
 
     private func reconcile(_ node: Node) async throws -> Outcome {
+        if node.isQueued, try await service.takeTurn(node) { return .changed }
         let now = time.now
         let deadline = node.deadline(budgets)
         if let deadline, now >= deadline {
@@ -124,6 +142,7 @@ package final class NodeReconciler: Service {
         await cancelStaleCommand(of: node)
         let actions = node.actions
         guard !actions.isEmpty else {
+            if node.isQueued { return .wait("its turn", until: now + Self.lookAtTurn) }
             if let deadline { return .wait("held", until: deadline) }
             return try await readPower(of: node)
         }

@@ -82,6 +82,7 @@ package let baremetalMigrations = [
             """
     ),
     resourceTables,
+    turnTables,
 ]
 
 extension Transaction {
@@ -297,7 +298,8 @@ enum NodeColumn: Int, CaseIterable {
     case stateSince, attempt, powerState, powerWish, maintenance
     case lockout, lastError, lastLines, obstacle, updatedAt
     case inspectionStartedAt, inspectionFinishedAt, instanceName, chassis, parentNode
-    case shard, allocation, isPowerOffDisabled
+    case shard, allocation, isPowerOffDisabled, party, queuedAt
+    case startedAt
 
     /// For a SELECT.
     static let list = allCases.map { "\($0)" }.joined(separator: ", ")
@@ -348,6 +350,9 @@ extension Node {
         state = try Self.state(name: row[.state], data: row[.stateData])
         stateSince = Timestamp(nanoseconds: row[.stateSince])
         attempt = Attempt(UInt64(row[.attempt] as Int64))
+        party = row[.party]
+        queuedAt = (row[.queuedAt] as Int64?).map(Timestamp.init(nanoseconds:))
+        startedAt = (row[.startedAt] as Int64?).map(Timestamp.init(nanoseconds:))
         powerState = (row[.powerState] as String?).flatMap(PowerState.init(rawValue:))
         powerWish = try decoded(row[.powerWish])
         maintenance = try decoded(row[.maintenance])
@@ -428,6 +433,8 @@ extension Node {
             "state": state.name.rawValue, "stateData": stateData,
             "provisionState": state.ironicName, "stateSince": stateSince.nanoseconds,
             "attempt": Int64(attempt.number), "powerState": powerState?.rawValue,
+            "party": party, "queuedAt": queuedAt?.nanoseconds,
+            "startedAt": startedAt?.nanoseconds,
             "powerWish": try encoded(powerWish), "maintenance": try encoded(maintenance),
             "lockout": try encoded(lockout), "lastError": lastError,
             "obstacle": try encoded(obstacle), "createdAt": createdAt.nanoseconds,

@@ -5,6 +5,7 @@ package import Protocol
 ///
 /// Each has a time budget and a sentence.
 package enum NodeWait: String, Sendable, CaseIterable, Codable {
+    case turn
     case verify
     case powerOn
     case agent
@@ -23,6 +24,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     /// What is waited for, for people.
     package var subject: String {
         switch self {
+        case .turn: "its turn"
         case .verify: "the BMC's answer to its address and password"
         case .powerOn: "the BMC to switch the machine on into the ramdisk"
         case .agent: "the ramdisk's agent to enrol"
@@ -43,6 +45,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     /// What happens after that.
     package var next: String {
         switch self {
+        case .turn: "the work begins"
         case .verify: "the node becomes manageable"
         case .powerOn: "the ramdisk's agent is waited for"
         case .agent: "the agent gets its command"
@@ -87,9 +90,10 @@ package struct NodeBudgets: Sendable, Equatable {
 
     package init() {}
 
-    /// The budget of a wait.
-    package subscript(wait: NodeWait) -> Duration {
+    /// The budget of a wait; `nil` where none runs.
+    package subscript(wait: NodeWait) -> Duration? {
         switch wait {
+        case .turn: nil
         case .verify: verify
         case .powerOn: powerOn
         case .agent: agent
@@ -111,15 +115,23 @@ package struct NodeBudgets: Sendable, Equatable {
 package struct Waiting: Sendable, Equatable {
     package let reason: String
     package let since: Timestamp
-    package let until: Timestamp
+    /// `nil` where no time budget runs.
+    package let until: Timestamp?
     package let next: String
     /// What holds it up, if anything does.
     package let obstacle: Obstacle?
+    /// Where a queued node stands.
+    package let place: QueuePlace?
 }
 
 extension Node {
     /// What the node waits for and since when; `nil` in a state that lasts.
     package var wait: (NodeWait, since: Timestamp)? {
+        if let queuedAt { return (.turn, queuedAt) }
+        return wait(in: state)
+    }
+
+    private func wait(in state: ProvisionState) -> (NodeWait, since: Timestamp)? {
         switch state {
         case .verifying: (.verify, stateSince)
         case .inspecting(let job): Self.wait(of: job, work: .inspect)
@@ -134,8 +146,8 @@ extension Node {
         case .deleting: (.tearDown, stateSince)
         case .adopting: (.adopt, stateSince)
         case .servicing(let job): (.serviceStep, job.since)
-        case .rescuing: (.rescue, stateSince)
-        case .unrescuing: (.unrescue, stateSince)
+        case .rescuing: (.rescue, startedAt ?? stateSince)
+        case .unrescuing: (.unrescue, startedAt ?? stateSince)
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
             .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed, .rescue,
             .rescueFailed, .unrescueFailed:
@@ -151,15 +163,16 @@ extension Node {
         }
     }
 
-    /// When the present wait must end; `nil` in a state that lasts.
+    /// When the present wait must end; `nil` in a state that lasts and while the node is queued.
     package func deadline(_ budgets: NodeBudgets) -> Timestamp? {
-        wait.map { $0.since + budgets[$0.0] }
+        wait.flatMap { wait, since in budgets[wait].map { since + $0 } }
     }
 
-    /// What the API shows about a wait.
-    package func waiting(_ budgets: NodeBudgets) -> Waiting? {
+    /// What the API shows about a wait; `place` is where a queued node stands.
+    package func waiting(_ budgets: NodeBudgets, _ place: QueuePlace? = nil) -> Waiting? {
         guard let (wait, since) = wait else { return nil }
         var reason = "waits for \(wait.subject)"
+        if let place { reason += ": \(place.sentence)" }
         if let lockout, actions.isEmpty {
             reason += "; held by the power lockout of \(lockout.user): \(lockout.reason)"
         } else if maintenance != nil, actions.isEmpty {
@@ -168,9 +181,10 @@ extension Node {
         return Waiting(
             reason: reason,
             since: since,
-            until: since + budgets[wait],
+            until: deadline(budgets),
             next: wait.next,
-            obstacle: obstacle
+            obstacle: obstacle,
+            place: place
         )
     }
 
@@ -179,9 +193,11 @@ extension Node {
     /// Maintenance leaves out what would switch the machine by itself; a lockout leaves out every power
     /// action.
     package var actions: [NodeAction] {
-        var actions = demanded
+        var actions = isQueued ? [] : demanded
         if maintenance != nil || lockout != nil { actions.removeAll(where: \.touchesPower) }
-        if let powerWish, lockout == nil { actions.append(.changePower(powerWish)) }
+        // A step of a queued service is a power change that waits with it.
+        let isPowerQueued = isQueued && state.name == .servicing
+        if let powerWish, lockout == nil, !isPowerQueued { actions.append(.changePower(powerWish)) }
         return actions
     }
 
@@ -223,5 +239,5 @@ extension Node {
     /// Whether a network boot of the machine is expected, so that it gets the ramdisk and a token.
     ///
     /// True only while a ramdisk job is under way: a stray network boot of any other node gets its disk.
-    package var expectsRamdisk: Bool { state.ramdiskJob != nil }
+    package var expectsRamdisk: Bool { state.ramdiskJob != nil && !isQueued }
 }

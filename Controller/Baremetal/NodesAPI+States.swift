@@ -116,7 +116,8 @@ extension NodesAPI {
     private func addOwnRoutes(to routes: Routes) {
         routes.ironic(.get, "/v1/nodes/:node/waiting", .reader) { call in
             let node = try await service.node(try call.parameter("node"), by: call.principal)
-            return .json(["waiting": document(node).waiting ?? .null])
+            let place = try await service.places(of: [node])[node.id]
+            return .json(["waiting": document(node, place: place).waiting ?? .null])
         }
         routes.ironic(.put, "/v1/nodes/:node/lockout", .member) { call in
             guard let reason = try await call.object()["reason"]?.text, !reason.isEmpty else {

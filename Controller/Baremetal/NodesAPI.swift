@@ -62,14 +62,16 @@ package struct NodesAPI: RouteArea {
 
     func document(
         _ node: Node,
-        _ version: Microversion = .maximum
+        _ version: Microversion = .maximum,
+        place: QueuePlace? = nil
     ) -> NodeDocument {
         NodeDocument(
             node: node,
             progress: service.progress(of: node),
             settings: service.settings,
             root: root,
-            version: version
+            version: version,
+            place: place
         )
     }
 
@@ -105,8 +107,10 @@ package struct NodesAPI: RouteArea {
         }
         let nodes = try await service.nodes(marked, by: call.principal)
         let fields = NodeFields(names)
+        let places =
+            names.contains("driver_internal_info") ? try await service.places(of: nodes) : [:]
         return page(call, marked, nodes.last?.id.text, of: nodes) {
-            document($0, call.version).append(fields, to: &$1)
+            document($0, call.version, place: places[$0.id]).append(fields, to: &$1)
         }
     }
 
@@ -139,17 +143,19 @@ package struct NodesAPI: RouteArea {
         let names =
             try call.request.query("fields").map { try NodeDocument.wanted($0, call.version) }
             ?? NodeDocument.names(call.version)
-        return answer(node, names, call.version)
+        let place = try await service.places(of: [node])[node.id]
+        return answer(node, names, call.version, place: place)
     }
 
     private func answer(
         _ node: Node,
         _ names: [String],
         _ version: Microversion,
+        place: QueuePlace? = nil,
         status: HTTPResponse.Status = .ok
     ) -> Response {
         var text = JSONText()
-        document(node, version).append(NodeFields(names), to: &text)
+        document(node, version, place: place).append(NodeFields(names), to: &text)
         return .json(bytes: text.bytes, status: status)
     }
 

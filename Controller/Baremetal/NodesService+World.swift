@@ -30,6 +30,7 @@ extension NodesService {
             if let fact { try node.apply(.fact(fact), at: now) }
             edit(&node)
             guard node != before else { return nil }
+            try self.arrangeTurn(transaction, before, &node, isAsked: false, at: now)
             try transaction.save(node, before: before, cause: cause, at: now, sealer: sealer)
             try also(transaction, node)
             return (before, node)

@@ -183,6 +183,7 @@ package final class NodesService: Sendable {
                     "cannot \(wish.verb) node \(node.label): it is protected (\(node.protected.reason ?? "no reason given")); unset that first"
                 )
             }
+            let before = node.attempt
             guard !(node.retired.isSet && wish.verb == "provide") else {
                 throw Fault(
                     .conflict,
@@ -190,6 +191,7 @@ package final class NodesService: Sendable {
                 )
             }
             try node.apply(event, at: self.time.now)
+            if node.attempt != before { node.party = Self.party(of: principal) }
         } also: { transaction, node in
             if case .deploying = node.state {
                 try transaction.save(
@@ -295,6 +297,7 @@ package final class NodesService: Sendable {
                 )
             }
             try transaction.delete(node, at: now)
+            self.passOn(transaction, node.place, .none)
             return node.id
         }
         queue.forget(id)
@@ -324,6 +327,7 @@ package final class NodesService: Sendable {
             guard node != before else { return (before, before) }
             node.updatedAt = now
             try transaction.checkUnique(node)
+            try self.arrangeTurn(transaction, before, &node, isAsked: true, at: now)
             try transaction.save(
                 node,
                 before: before,

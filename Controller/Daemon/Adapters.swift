@@ -60,8 +60,9 @@ struct Overviews: NodeOverviews {
             guard page.count == query.limit, let last = page.last else { break }
             query.marker = last.id
         }
+        let places = try await nodes.places(of: all)
         return all.map { node in
-            let waiting = node.waiting(nodes.settings.budgets)
+            let waiting = node.waiting(nodes.settings.budgets, places[node.id])
             return NodeOverview(
                 id: node.id,
                 name: node.label,

@@ -225,6 +225,7 @@ struct BareMetal {
         settings.isDiscoveryOpen = configuration.boot.discovery
         settings.trustsFirstBoot = agents.trustsFirstBoot
         settings.powerPoll = configuration.powerPoll
+        settings.work = configuration.work
         return settings
     }
 }

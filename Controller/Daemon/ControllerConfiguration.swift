@@ -1,3 +1,4 @@
+package import Baremetal
 import Basics
 
 /// Everything that can be set, checked, as one value that is read once at start.
@@ -54,6 +55,7 @@ package struct ControllerConfiguration: Sendable, Equatable {
     package var automatedClean: Bool
     package var fakeHardware: Bool
     package var powerPoll: Duration
+    package var work = WorkLimits()
     package var stylesheet: String?
     package var eventsKeep: Duration
 
@@ -101,6 +103,11 @@ package struct ControllerConfiguration: Sendable, Equatable {
         automatedClean = sources["baremetal.automated_clean"] == "true"
         fakeHardware = sources["baremetal.fake_hardware"] == "true"
         powerPoll = .seconds(number("baremetal.power_poll"))
+        work.inspection = number("work.inspections")
+        work.cleaning = number("work.cleanings")
+        work.deployment = number("work.deployments")
+        work.service = number("work.services")
+        work.waitingMax = number("work.waiting")
         stylesheet = sources["dashboard.stylesheet"].isEmpty ? nil : sources["dashboard.stylesheet"]
         eventsKeep = .seconds(86_400 * number("events.keep"))
         try refusePortsUsedTwice()

@@ -89,6 +89,10 @@ extension Setting {
         Setting(key, .number(1...65535, unit: "TCP port"), String(standard), comment)
     }
 
+    private static func work(_ key: String, _ standard: Int, _ comment: String) -> Setting {
+        Setting("work.\(key)", .number(1...10_000, unit: "nodes"), String(standard), comment)
+    }
+
     /// Every key, in the order of the sample file.
     package static let all: [Setting] = [
         Setting(
@@ -237,6 +241,17 @@ extension Setting {
             .boolean,
             "false",
             "Whether nodes of the driver fake-hardware may be made: machines that exist only in the database."
+        ),
+
+        work("inspections", 100, "How many nodes are inspected at a time; others wait their turn."),
+        work("cleanings", 100, "How many nodes are cleaned at a time."),
+        work("deployments", 50, "How many nodes are deployed at a time."),
+        work("services", 50, "How many nodes are serviced, rescued or unrescued at a time."),
+        Setting(
+            "work.waiting",
+            .number(0...100_000, unit: "nodes"),
+            "10000",
+            "How many nodes may wait for their turn; what is asked beyond that is answered with 503."
         ),
 
         Setting(

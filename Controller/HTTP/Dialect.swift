@@ -57,6 +57,8 @@ package enum Dialect: Sendable {
         if fault.kind == .unauthenticated {
             response.headers[.wwwAuthenticate] = "Keystone uri=\"/identity/v3\""
         }
+        // What does not work just now may work soon.
+        if fault.kind == .unavailable { response.headers[.retryAfter] = "30" }
         return response
     }
 }

@@ -55,7 +55,7 @@ final class Incarnation: Sendable {
             images: ImageCatalogue(images: world.images, life: life),
             drivers: [NodeDriver.ipmi(bmcs)],
             queue: NodeQueue(),
-            settings: Self.settings,
+            settings: Self.settings(of: world),
             time: time,
             random: random,
             logger: logger
@@ -92,6 +92,15 @@ final class Incarnation: Sendable {
             time: time,
             logger: logger
         )
+    }
+
+    /// Each world has limits of its own, so that most let nodes wait for their turn.
+    static func settings(of world: World) -> BaremetalSettings {
+        var settings = settings
+        settings.work.inspection = 1 + Int(world.seed % 3)
+        settings.work.cleaning = 1 + Int(world.seed / 3 % 3)
+        settings.work.deployment = 1 + Int(world.seed / 9 % 3)
+        return settings
     }
 
     static let settings: BaremetalSettings = {

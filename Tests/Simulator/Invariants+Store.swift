@@ -42,6 +42,7 @@ extension Invariants {
         )
         follow(stored.changes)
         compare(stored)
+        checkTurns(stored.nodes, Incarnation.settings(of: world).work)
         for node in stored.nodes { check(node) }
     }
 
@@ -76,6 +77,32 @@ extension Invariants {
         guard present != fed else { return }
         let differing = Set(present.keys).union(fed.keys).filter { present[$0] != fed[$0] }.sorted()
         fail(.feedIsComplete, "the feed and the tables differ about \(differing)")
+    }
+
+    /// Work that stood still in maintenance or under a lockout may go on beyond the limit.
+    private func checkTurns(_ nodes: [Node], _ limits: WorkLimits) {
+        let before = state.value.nodes
+        for node in nodes where node.isQueued && node.state != before[node.id]?.state {
+            if before[node.id]?.isQueued == true, before[node.id]?.attempt == node.attempt {
+                fail(.boundedWork, "\(node.label) is worked on before its turn")
+            }
+        }
+        let working = nodes.filter {
+            $0.state.workKind != nil && !$0.isQueued && $0.maintenance == nil && $0.lockout == nil
+        }
+        for kind in WorkKind.allCases {
+            let same = working.filter { $0.state.workKind == kind }
+            let began = same.filter { $0.startedAt != before[$0.id]?.startedAt }
+            let wentOn = same.contains { node in
+                before[node.id]?.maintenance != nil || before[node.id]?.lockout != nil
+            }
+            guard !began.isEmpty, !wentOn, same.count > limits[kind] else { continue }
+            let excess = state.value.nodes.values.contains {
+                $0.state.workKind == kind && ($0.maintenance != nil || $0.lockout != nil)
+            }
+            guard !excess else { continue }
+            fail(.boundedWork, "\(same.count) nodes of \(kind.rawValue) at a time")
+        }
     }
 
     private static let steps = Set(
@@ -147,8 +174,8 @@ extension Invariants {
         let now = SimulatedTime.beginning + world.elapsed
         let healedAt = SimulatedTime.beginning + healed
         for node in state.value.nodes.values.sorted(by: { $0.id < $1.id }) {
-            if let (wait, since) = node.wait {
-                let end = max(since, healedAt) + Incarnation.settings.budgets[wait] + Self.slack
+            if let (wait, since) = node.wait, let budget = Incarnation.settings.budgets[wait] {
+                let end = max(since, healedAt) + budget + Self.slack
                 if now > end { fail(.withinBudget, "\(node.label) still waits for \(wait)") }
             }
             if let wish = node.powerWish, now > max(wish.deadline, healedAt) + .seconds(90) {

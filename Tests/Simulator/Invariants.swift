@@ -20,6 +20,7 @@ package enum Invariant: String, CaseIterable, Sendable {
     case storedBeforeSent
     case noForeignSecrets
     case withinBudget
+    case boundedWork
     case healthyWorkSucceeds
     case feedIsComplete
     case timeGoesOn
@@ -40,6 +41,8 @@ package enum Invariant: String, CaseIterable, Sendable {
         case .storedBeforeSent: "A command leaves the controller only after it was stored."
         case .noForeignSecrets: "No message to a machine holds a secret of another."
         case .withinBudget: "Once faults have healed, no state outlasts its time budget."
+        case .boundedWork:
+            "No node begins bounded work beyond the limit, and nothing is done for one that waits its turn."
         case .healthyWorkSucceeds: "What is asked for after everything was healed succeeds."
         case .feedIsComplete:
             "The change feed has no gap, and its last entries are what the tables hold."
