@@ -15,7 +15,9 @@ package struct Simulation {
         package let elapsed: Duration
         package let last: [String]
         package let faults: String
-        /// Whether all of the world went away with its end. Otherwise a night's worlds fill the memory.
+        /// Whether all of the world went away with its end.
+        ///
+        /// Otherwise a night's worlds fill the memory.
         package fileprivate(set) var isReleased = false
     }
 
