@@ -140,22 +140,22 @@ package struct NodesAPI: RouteArea {
 
     private func show(_ call: BaremetalCall) async throws -> Response {
         let node = try await service.node(try call.parameter("node"), by: call.principal)
-        let names =
-            try call.request.query("fields").map { try NodeDocument.wanted($0, call.version) }
-            ?? NodeDocument.names(call.version)
+        let fields = try call.request.query("fields").map {
+            NodeFields(try NodeDocument.wanted($0, call.version))
+        }
         let place = try await service.places(of: [node])[node.id]
-        return answer(node, names, call.version, place: place)
+        return answer(node, call.version, fields: fields, place: place)
     }
 
     private func answer(
         _ node: Node,
-        _ names: [String],
         _ version: Microversion,
+        fields: NodeFields? = nil,
         place: QueuePlace? = nil,
         status: HTTPResponse.Status = .ok
     ) -> Response {
         var text = JSONText()
-        document(node, version, place: place).append(NodeFields(names), to: &text)
+        document(node, version, place: place).append(fields ?? .all(version), to: &text)
         return .json(bytes: text.bytes, status: status)
     }
 
@@ -176,12 +176,7 @@ package struct NodesAPI: RouteArea {
         let node = try await service.create(id: id, driver: driver, by: call.principal) { node in
             try NodeEdits.read(members, into: &node, at: now)
         }
-        var response = answer(
-            node,
-            NodeDocument.names(call.version),
-            call.version,
-            status: .created
-        )
+        var response = answer(node, call.version, status: .created)
         response.headers[.location] = "\(root)/v1/nodes/\(node.id)"
         return response
     }
@@ -195,7 +190,7 @@ package struct NodesAPI: RouteArea {
         let node = try await service.update(try call.parameter("node"), by: call.principal) {
             try NodeEdits.apply(body, to: &$0, at: now)
         }
-        return answer(node, NodeDocument.names(call.version), call.version)
+        return answer(node, call.version)
     }
 
     /// Tells per interface whether the node could be worked on.
@@ -285,7 +280,7 @@ extension BaremetalCall {
     /// - Throws: `Fault`: `invalid` when a node has no such field, `notAcceptable` when the request's version
     ///   does not know it yet.
     func requireNodeField(_ name: String) throws {
-        guard let field = NodeDocument.fields.first(where: { $0.name == name }) else {
+        guard let field = NodeField.named[name] else {
             throw Fault(
                 .invalid,
                 "cannot set the field “\(name.prefix(40))”: a node has none that may be set"

@@ -20,6 +20,12 @@ package struct JSONText: Sendable {
         self.bytes.append(contentsOf: bytes)
     }
 
+    /// Appends a piece of a string that has nothing to escape, as an address or an identifier.
+    package mutating func append(plain text: String) {
+        var text = text
+        text.withUTF8 { bytes.append(contentsOf: $0) }
+    }
+
     /// Appends a string with its quotation marks.
     package mutating func append(_ value: String) {
         var value = value

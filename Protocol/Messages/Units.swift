@@ -43,9 +43,30 @@ extension Timestamp: CustomStringConvertible {
         let days = Int64((Double(seconds) / 86_400).rounded(.down))
         let rest = seconds - days * 86_400
         let (year, month, day) = civilDate(daysSince1970: days)
-        func two(_ value: Int64) -> String { value < 10 ? "0\(value)" : String(value) }
-        let clock = "\(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60))"
-        return "\(year)-\(two(month))-\(two(day))T\(clock)\(suffix)"
+        let suffix = suffix.utf8
+        // A list of nodes has thousands of these: one buffer instead of a dozen of texts. Nanoseconds in 64
+        // bits end in 2262, so that a year has four digits.
+        return String(unsafeUninitializedCapacity: 19 + suffix.count) { buffer in
+            var place = 0
+            func put(_ byte: UInt8) {
+                buffer.initializeElement(at: place, to: byte)
+                place += 1
+            }
+            func two(_ value: Int64, then mark: UInt8? = nil) {
+                put(UInt8(ascii: "0") + UInt8(value / 10))
+                put(UInt8(ascii: "0") + UInt8(value % 10))
+                if let mark { put(mark) }
+            }
+            two(year / 100)
+            two(year % 100, then: UInt8(ascii: "-"))
+            two(month, then: UInt8(ascii: "-"))
+            two(day, then: UInt8(ascii: "T"))
+            two(rest / 3600, then: UInt8(ascii: ":"))
+            two(rest / 60 % 60, then: UInt8(ascii: ":"))
+            two(rest % 60)
+            for byte in suffix { put(byte) }
+            return place
+        }
     }
 }
 

@@ -152,7 +152,7 @@ import Testing
     }
 
     @Test func `each field appears in exactly the versions that have it`() {
-        for field in NodeDocument.fields where field.minor > 1 {
+        for field in NodeField.all where field.minor > 1 {
             let before = NodeDocument.names(Microversion(minor: field.minor - 1))
             let since = NodeDocument.names(Microversion(minor: field.minor))
             #expect(!before.contains(field.name))
