@@ -16,7 +16,7 @@ package struct DriversAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let routes = surface.area("", dialect: .ironic)
-        routes.ironic(.get, "/v1/drivers", .reader) { call in
+        routes.ironic(.get, "/v1/drivers", .reader, .listDrivers) { call in
             let isDetailed = call.request.query("detail").flatMap { JSONValue.string($0).truth }
             // Every driver of ours is made of interfaces; there are no classic ones.
             let isClassic = call.request.query("type") == "classic"
@@ -37,24 +37,30 @@ package struct DriversAPI: RouteArea {
                 )
             ])
         }
-        routes.ironic(.get, "/v1/drivers/:driver", .reader) { call in
+        routes.ironic(.get, "/v1/drivers/:driver", .reader, .showDriver) { call in
             .json(try only(call, driver(try name(call), call.version, isDetailed: true)))
         }
-        routes.ironic(.get, "/v1/drivers/:driver/properties", .reader) { call in
+        routes.ironic(.get, "/v1/drivers/:driver/properties", .reader, .showDriverProperties) {
+            call in
             .json(try name(call) == "ipmi" ? Self.ipmiProperties : [:])
         }
-        routes.ironic(.get, "/v1/conductors", .reader) { call in
+        routes.ironic(.get, "/v1/conductors", .reader, .listConductors) { call in
             try call.require(minor: 49)
             return .json(["conductors": [try only(call, conductor)]])
         }
-        routes.ironic(.get, "/v1/conductors/:host", .reader) { call in
+        routes.ironic(.get, "/v1/conductors/:host", .reader, .showConductor) { call in
             try call.require(minor: 49)
             guard try call.parameter("host") == service.settings.hostName else {
                 throw Fault(.notFound, "cannot find this conductor: there is only one")
             }
             return .json(try only(call, conductor))
         }
-        routes.ironic(.get, "/v1/drivers/:driver/raid/logical_disk_properties", .reader) { call in
+        routes.ironic(
+            .get,
+            "/v1/drivers/:driver/raid/logical_disk_properties",
+            .reader,
+            .showRAIDProperties
+        ) { call in
             try call.accept(minor: 12, "RAID properties")
             throw Fault(
                 .notFound,
@@ -62,17 +68,17 @@ package struct DriversAPI: RouteArea {
             )
         }
         let passthru = "/v1/drivers/:driver/vendor_passthru"
-        routes.ironic(.get, passthru + "/methods", .reader) { call in
+        routes.ironic(.get, passthru + "/methods", .reader, .listVendorMethods) { call in
             _ = try name(call)
             return .json([:])
         }
         for method in HTTPRequest.Method.vendor {
             let role: Role = method == .get ? .reader : .member
-            routes.ironic(method, passthru, role) { call in
+            routes.ironic(method, passthru, role, .callVendorMethod(method)) { call in
                 _ = try name(call)
                 throw Fault.noHandler(call.request.query("method"))
             }
-            routes.ironic(method, passthru + "/:method", role) { call in
+            routes.ironic(method, passthru + "/:method", role, .callVendorMethod(method)) { call in
                 _ = try name(call)
                 throw Fault.noHandler(try call.parameter("method"))
             }

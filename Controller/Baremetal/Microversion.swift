@@ -105,9 +105,10 @@ extension Routes {
         _ method: HTTPRequest.Method,
         _ path: String,
         _ role: Role,
+        _ operation: Operation,
         use handler: @escaping @Sendable (BaremetalCall) async throws -> Response
     ) {
-        on(method, path, .role(role)) { request, context in
+        on(method, path, .role(role), operation.versioned) { request, context in
             var version = Microversion.minimum
             var response: Response
             do {
@@ -128,5 +129,22 @@ extension Routes {
             for field in version.headers { response.headers[field.name] = field.value }
             return response
         }
+    }
+}
+
+extension Operation {
+    /// With what every route of the Bare Metal API has: the version, and refusals of older ones.
+    fileprivate var versioned: Operation {
+        adding(
+            [
+                .init(
+                    "X-OpenStack-Ironic-API-Version",
+                    .text(pattern: "^(1\\.[0-9]{1,3}|latest)$"),
+                    "\(Microversion.minimum.text) to \(Microversion.maximum.text), or latest.",
+                    in: .header
+                )
+            ],
+            refusals: [.notFound, .notAcceptable]
+        )
     }
 }

@@ -4,6 +4,16 @@ import Protocol
 
 /// Reads what a request wants a node's fields to be.
 enum NodeEdits {
+    /// Their names.
+    static let names =
+        [
+            "name", "driver", "driver_info", "properties", "extra", "instance_info",
+            "instance_uuid", "network_data", "description", "resource_class", "conductor_group",
+            "owner", "lessee", "automated_clean", "protected", "protected_reason", "retired",
+            "retired_reason", "chassis_uuid", "parent_node", "shard", "instance_name",
+            "disable_power_off", "maintenance", "maintenance_reason",
+        ] + DriverInterfaces.ipmi.keys.sorted()
+
     /// The fields that an operator may set.
     static func document(of node: Node) -> JSONValue {
         var members: [String: JSONValue] = [

@@ -10,19 +10,24 @@ extension NodesAPI {
     func addDeviceRoutes(to routes: Routes) {
         addFirmwareRoutes(to: routes)
         addVendorRoutes(to: routes)
-        routes.ironic(.put, "/v1/nodes/:node/management/inject_nmi", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/management/inject_nmi", .member, .injectNMI) { call in
             try call.require(minor: 29)
             try await service.injectNMI(into: try call.parameter("node"), by: call.principal)
             return .empty()
         }
-        routes.ironic(.put, "/v1/nodes/:node/states/raid", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/states/raid", .member, .setRAID) { call in
             try call.accept(minor: 12, "a target RAID configuration")
             _ = try await call.object()
             try service.requireInterface("raid", of: try await changeable(call), .notFound)
             throw Fault(.notSupported, "cannot set up RAID: no driver of this server does")
         }
         for word in ["boot_mode", "secure_boot"] {
-            routes.ironic(.put, "/v1/nodes/:node/states/\(word)", .member) { call in
+            routes.ironic(
+                .put,
+                "/v1/nodes/:node/states/\(word)",
+                .member,
+                word == "boot_mode" ? .setBootMode : .setSecureBoot
+            ) { call in
                 try call.require(minor: 76)
                 let target = try await call.object()["target"]
                 let isKnown =
@@ -37,10 +42,10 @@ extension NodesAPI {
                 throw Fault.unsupported("set_\(word)", of: try await changeable(call))
             }
         }
-        routes.ironic(.get, "/v1/nodes/:node/states/console", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/states/console", .reader, .showConsole) { call in
             throw Fault.unsupported("console", of: try await seen(call))
         }
-        routes.ironic(.put, "/v1/nodes/:node/states/console", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/states/console", .member, .setConsole) { call in
             guard try await call.object()["enabled"]?.truth != nil else {
                 throw Fault(.invalid, "cannot switch the console: enabled must be true or false")
             }
@@ -48,12 +53,12 @@ extension NodesAPI {
         }
         let indicators = "/v1/nodes/:node/management/indicators"
         for path in [indicators, indicators + "/:component", indicators + "/:component/:name"] {
-            routes.ironic(.get, path, .reader) { call in
+            routes.ironic(.get, path, .reader, .showIndicators) { call in
                 try call.require(minor: 63)
                 throw Fault.unsupported("indicators", of: try await seen(call))
             }
         }
-        routes.ironic(.put, indicators + "/:component/:name", .member) { call in
+        routes.ironic(.put, indicators + "/:component/:name", .member, .setIndicator) { call in
             try call.require(minor: 63)
             throw Fault.unsupported("indicators", of: try await changeable(call))
         }
@@ -75,12 +80,12 @@ extension NodesAPI {
     }
 
     private func addFirmwareRoutes(to routes: Routes) {
-        routes.ironic(.get, "/v1/nodes/:node/bios", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/bios", .reader, .listSettings) { call in
             try call.require(minor: 40)
             _ = try await seen(call)
             return .json(["bios": []])
         }
-        routes.ironic(.get, "/v1/nodes/:node/bios/:setting", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/bios/:setting", .reader, .showSetting) { call in
             try call.require(minor: 40)
             let node = try await seen(call)
             throw Fault(
@@ -88,17 +93,17 @@ extension NodesAPI {
                 "cannot find BIOS setting \(try call.parameter("setting").prefix(80)) of node \(node.label): none is known of it"
             )
         }
-        routes.ironic(.get, "/v1/nodes/:node/firmware", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/firmware", .reader, .listFirmware) { call in
             try call.require(minor: 86)
             _ = try await seen(call)
             return .json(["firmware": []])
         }
         let media = "/v1/nodes/:node/vmedia"
-        routes.ironic(.get, media, .reader) { call in
+        routes.ironic(.get, media, .reader, .showMedia) { call in
             try call.require(minor: 93)
             throw Fault.unsupported("get_virtual_media", of: try await seen(call))
         }
-        routes.ironic(.post, media, .member) { call in
+        routes.ironic(.post, media, .member, .attachMedia) { call in
             try call.require(minor: 89)
             let body = try await call.object()
             let schemes = ["http", "https", "nfs", "cifs"]
@@ -113,7 +118,7 @@ extension NodesAPI {
             }
             throw Fault.unsupported("attach_virtual_media", of: try await changeable(call))
         }
-        routes.ironic(.delete, media, .member) { call in
+        routes.ironic(.delete, media, .member, .detachMedia) { call in
             try call.require(minor: 89)
             throw Fault.unsupported("detach_virtual_media", of: try await changeable(call))
         }
@@ -121,17 +126,17 @@ extension NodesAPI {
 
     private func addVendorRoutes(to routes: Routes) {
         let path = "/v1/nodes/:node/vendor_passthru"
-        routes.ironic(.get, path + "/methods", .reader) { call in
+        routes.ironic(.get, path + "/methods", .reader, .listVendorMethods) { call in
             _ = try await seen(call)
             return .json([:])
         }
         for method in HTTPRequest.Method.vendor {
             let role: Role = method == .get ? .reader : .member
-            routes.ironic(method, path, role) { call in
+            routes.ironic(method, path, role, .callVendorMethod(method)) { call in
                 _ = try await seen(call)
                 throw Fault.noHandler(call.request.query("method"))
             }
-            routes.ironic(method, path + "/:method", role) { call in
+            routes.ironic(method, path + "/:method", role, .callVendorMethod(method)) { call in
                 _ = try await seen(call)
                 throw Fault.noHandler(try call.parameter("method"))
             }

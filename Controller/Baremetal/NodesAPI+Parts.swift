@@ -8,7 +8,7 @@ import Protocol
 extension NodesAPI {
     func addPartRoutes(to routes: Routes) {
         let vifs = "/v1/nodes/:node/vifs"
-        routes.ironic(.get, vifs, .reader) { call in
+        routes.ironic(.get, vifs, .reader, .listVIFs) { call in
             try call.require(minor: 28)
             let found = try await service.vifs(
                 of: try call.parameter("node"),
@@ -16,7 +16,7 @@ extension NodesAPI {
             )
             return .json(["vifs": .array(found)])
         }
-        routes.ironic(.post, vifs, .member) { call in
+        routes.ironic(.post, vifs, .member, .attachVIF) { call in
             try call.require(minor: 28)
             let body = try await call.object()
             guard
@@ -31,7 +31,7 @@ extension NodesAPI {
             try await service.attach(body, to: try call.parameter("node"), by: call.principal)
             return .empty()
         }
-        routes.ironic(.delete, vifs + "/:vif", .member) { call in
+        routes.ironic(.delete, vifs + "/:vif", .member, .detachVIF) { call in
             try call.require(minor: 28)
             try await service.detach(
                 try call.parameter("vif"),
@@ -40,7 +40,7 @@ extension NodesAPI {
             )
             return .empty()
         }
-        routes.ironic(.get, "/v1/nodes/:node/children", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/children", .reader, .listChildren) { call in
             try call.require(minor: 83)
             let (node, parts) = try await service.parts(
                 of: try call.parameter("node"),
@@ -53,7 +53,7 @@ extension NodesAPI {
                 ],
             ])
         }
-        routes.ironic(.get, "/v1/shards", .reader) { call in
+        routes.ironic(.get, "/v1/shards", .reader, .listShards) { call in
             try call.require(minor: 82)
             let shards = try await service.shards(by: call.principal)
             return .json([
@@ -69,7 +69,7 @@ extension NodesAPI {
 
     private func addHistoryRoutes(to routes: Routes) {
         let path = "/v1/nodes/:node/history"
-        routes.ironic(.get, path, .reader) { call in
+        routes.ironic(.get, path, .reader, .listHistory) { call in
             try call.require(minor: 78)
             let isDetailed =
                 call.request.query("detail").flatMap { JSONValue.string($0).truth } == true
@@ -91,7 +91,7 @@ extension NodesAPI {
             }
             return .json(.object(body))
         }
-        routes.ironic(.get, path + "/:entry", .reader) { call in
+        routes.ironic(.get, path + "/:entry", .reader, .showHistory) { call in
             try call.require(minor: 78)
             let entry = try await service.historyEntry(
                 try call.parameter("entry"),

@@ -7,7 +7,7 @@ import Protocol
 // The provision verbs.
 extension NodesAPI {
     func addProvisionRoutes(to routes: Routes) {
-        routes.ironic(.put, "/v1/nodes/:node/states/provision", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/states/provision", .member, .provision) { call in
             let reference = try call.parameter("node")
             var body = try await call.object()
             try await expandRunbook(&body, reference, call)
@@ -65,6 +65,8 @@ extension ProvisionWish {
         "abort": 13, "clean": 15, "adopt": 17, "rescue": 38, "unrescue": 38, "deploy": 73,
         "undeploy": 73, "unhold": 85, "service": 87,
     ]
+
+    static var targetNames: [String] { targets.keys.sorted() }
 
     /// What goes with one target only.
     private static let companions: [(name: String, targets: Set<String>, minor: Int)] = [

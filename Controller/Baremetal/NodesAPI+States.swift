@@ -8,7 +8,7 @@ import Protocol
 // What a node is and is to become: provision state, power, maintenance, boot device.
 extension NodesAPI {
     func addStateRoutes(to routes: Routes) {
-        routes.ironic(.get, "/v1/nodes/:node/states", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/states", .reader, .showStates) { call in
             let node = try await service.node(try call.parameter("node"), by: call.principal)
             var names = [
                 "console_enabled", "last_error", "power_state", "provision_state",
@@ -19,10 +19,10 @@ extension NodesAPI {
             if call.version.minor >= 75 { names += ["boot_mode", "secure_boot"] }
             return .json(document(node, call.version).object(names))
         }
-        routes.ironic(.put, "/v1/nodes/:node/states/power", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/states/power", .member, .setPower) { call in
             try await power(call)
         }
-        routes.ironic(.put, "/v1/nodes/:node/maintenance", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/maintenance", .member, .setMaintenance) { call in
             let bytes = try await call.request.bytes(call.context)
             let reason = bytes.isEmpty ? nil : try JSONValue(parsing: bytes)["reason"]?.text
             try await service.setMaintenance(
@@ -33,7 +33,7 @@ extension NodesAPI {
             )
             return .empty(.accepted)
         }
-        routes.ironic(.delete, "/v1/nodes/:node/maintenance", .member) { call in
+        routes.ironic(.delete, "/v1/nodes/:node/maintenance", .member, .clearMaintenance) { call in
             try await service.setMaintenance(
                 false,
                 reason: nil,
@@ -78,13 +78,13 @@ extension NodesAPI {
 
     private func addBootDeviceRoutes(to routes: Routes) {
         let path = "/v1/nodes/:node/management/boot_device"
-        routes.ironic(.get, path + "/supported", .reader) { call in
+        routes.ironic(.get, path + "/supported", .reader, .listBootDevices) { call in
             _ = try await service.node(try call.parameter("node"), by: call.principal)
             return .json([
                 "supported_boot_devices": .array(BootDevice.allCases.map { .string($0.rawValue) })
             ])
         }
-        routes.ironic(.get, path, .reader) { call in
+        routes.ironic(.get, path, .reader, .showBootDevice) { call in
             let choice = try await service.bootDevice(
                 of: try call.parameter("node"),
                 by: call.principal
@@ -94,7 +94,7 @@ extension NodesAPI {
                 "persistent": .bool(choice.isPersistent),
             ])
         }
-        routes.ironic(.put, path, .member) { call in
+        routes.ironic(.put, path, .member, .setBootDevice) { call in
             let body = try await call.object()
             guard let device = body["boot_device"]?.text.flatMap(BootDevice.init(rawValue:)) else {
                 throw Fault(
@@ -114,12 +114,12 @@ extension NodesAPI {
 
     /// Routes that Ironic does not have; the area's README describes them.
     private func addOwnRoutes(to routes: Routes) {
-        routes.ironic(.get, "/v1/nodes/:node/waiting", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/waiting", .reader, .showWaiting) { call in
             let node = try await service.node(try call.parameter("node"), by: call.principal)
             let place = try await service.places(of: [node])[node.id]
             return .json(["waiting": document(node, place: place).waiting ?? .null])
         }
-        routes.ironic(.put, "/v1/nodes/:node/lockout", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/lockout", .member, .lock) { call in
             guard let reason = try await call.object()["reason"]?.text, !reason.isEmpty else {
                 throw Fault(.invalid, "cannot lock the power: the request has no reason")
             }
@@ -130,7 +130,7 @@ extension NodesAPI {
             )
             return .empty(.accepted)
         }
-        routes.ironic(.delete, "/v1/nodes/:node/lockout", .member) { call in
+        routes.ironic(.delete, "/v1/nodes/:node/lockout", .member, .unlock) { call in
             try await service.setLockout(
                 reason: nil,
                 of: try call.parameter("node"),

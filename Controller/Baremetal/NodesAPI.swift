@@ -17,15 +17,18 @@ package struct NodesAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let routes = surface.area("", dialect: .ironic)
-        routes.ironic(.get, "/v1/nodes", .reader) { call in try await list(call, detail: false) }
-        routes.ironic(.get, "/v1/nodes/detail", .reader) { call in
+        routes.ironic(.get, "/v1/nodes", .reader, .listNodes("", isDetailed: false)) { call in
+            try await list(call, detail: false)
+        }
+        routes.ironic(.get, "/v1/nodes/detail", .reader, .listNodes("", isDetailed: true)) { call in
             try await list(call, detail: true)
         }
         for detail in [false, true] {
             routes.ironic(
                 .get,
                 "/v1/chassis/:id/nodes\(detail ? "/detail" : "")",
-                .reader
+                .reader,
+                .listNodes(" of a chassis", isDetailed: detail)
             ) { call in
                 let chassis = try await service.resource(
                     .chassis,
@@ -35,17 +38,21 @@ package struct NodesAPI: RouteArea {
                 return try await list(call, detail: detail, chassis: chassis.id.text)
             }
         }
-        routes.ironic(.post, "/v1/nodes", .member) { call in try await create(call) }
-        routes.ironic(.get, "/v1/nodes/:node", .reader) { call in try await show(call) }
-        routes.ironic(.patch, "/v1/nodes/:node", .member) { call in try await patch(call) }
-        routes.ironic(.delete, "/v1/nodes/:node", .member) { call in
+        routes.ironic(.post, "/v1/nodes", .member, .createNode) { call in
+            try await create(call)
+        }
+        routes.ironic(.get, "/v1/nodes/:node", .reader, .showNode) { call in try await show(call) }
+        routes.ironic(.patch, "/v1/nodes/:node", .member, .changeNode) { call in
+            try await patch(call)
+        }
+        routes.ironic(.delete, "/v1/nodes/:node", .member, .deleteNode) { call in
             try await service.delete(try call.parameter("node"), by: call.principal)
             return .empty()
         }
-        routes.ironic(.get, "/v1/nodes/:node/validate", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/validate", .reader, .validateNode) { call in
             try await validate(call)
         }
-        routes.ironic(.get, "/v1/nodes/:node/inventory", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/inventory", .reader, .showInventory) { call in
             try call.require(minor: 81)
             let found = try await service.inventory(
                 of: try call.parameter("node"),
@@ -233,27 +240,27 @@ package struct NodesAPI: RouteArea {
     }
 
     private func addTraitRoutes(to routes: Routes) {
-        routes.ironic(.get, "/v1/nodes/:node/traits", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/traits", .reader, .listTraits) { call in
             try call.require(minor: 37)
             let node = try await service.node(try call.parameter("node"), by: call.principal)
             return .json(["traits": .array(node.traits.map(JSONValue.string))])
         }
-        routes.ironic(.put, "/v1/nodes/:node/traits", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/traits", .member, .setTraits) { call in
             try call.require(minor: 37)
             let names = try await call.object()["traits"]?.elements?.compactMap(\.text) ?? []
             return try await set(names, call)
         }
-        routes.ironic(.put, "/v1/nodes/:node/traits/:trait", .member) { call in
+        routes.ironic(.put, "/v1/nodes/:node/traits/:trait", .member, .addTrait) { call in
             try call.require(minor: 37)
             let trait = try call.parameter("trait")
             let node = try await service.node(try call.parameter("node"), by: call.principal)
             return try await set(node.traits.filter { $0 != trait } + [trait], call)
         }
-        routes.ironic(.delete, "/v1/nodes/:node/traits", .member) { call in
+        routes.ironic(.delete, "/v1/nodes/:node/traits", .member, .removeTraits) { call in
             try call.require(minor: 37)
             return try await set([], call)
         }
-        routes.ironic(.delete, "/v1/nodes/:node/traits/:trait", .member) { call in
+        routes.ironic(.delete, "/v1/nodes/:node/traits/:trait", .member, .removeTrait) { call in
             try call.require(minor: 37)
             let trait = try call.parameter("trait")
             let node = try await service.node(try call.parameter("node"), by: call.principal)

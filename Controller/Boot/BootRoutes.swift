@@ -37,14 +37,14 @@ package struct BootRoutes: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let routes = surface.area("", dialect: .plain)
-        routes.get("/boot.ipxe", .open) { request, context in
+        routes.get("/boot.ipxe", .open, .bootScript) { request, context in
             try await bootScript(request, context)
         }
-        routes.get("/boot/:mac/fragment", .open) { _, context in
+        routes.get("/boot/:mac/fragment", .open, .fragment) { _, context in
             try await fragment(context)
         }
         for name in ["kernel", "initrd"] {
-            routes.get("/ramdisk/\(name)", .open) { _, context in
+            routes.get("/ramdisk/\(name)", .open, .ramdisk) { _, context in
                 try await file(name, context)
             }
         }
@@ -125,4 +125,22 @@ extension BootFragment {
             "role": .string(role),
         ]).canonicalText
     }
+}
+
+extension Operation {
+    fileprivate static let bootScript = Operation(
+        "Give a machine its iPXE script",
+        [.init("mac", .text, "The machine's MAC address; without it the script asks for it.")],
+        answers: .text("text/plain; charset=utf-8")
+    )
+    fileprivate static let fragment = Operation(
+        "Give a machine its boot fragment, to the address that holds its lease",
+        answers: .bytes("application/octet-stream"),
+        refusals: [.forbidden]
+    )
+    fileprivate static let ramdisk = Operation(
+        "Give a machine its ramdisk",
+        answers: .bytes("application/octet-stream"),
+        refusals: [.notFound]
+    )
 }

@@ -33,7 +33,7 @@ struct AccessAPI: RouteArea {
         addAgents(surface.area("/v1/agents", dialect: .plain))
         addStreamKeys(surface.area("/v1/stream/keys", dialect: .plain))
         let readers = surface.area("/v1/readers", dialect: .plain)
-        readers.post("", .installation(.admin)) { request, context in
+        readers.post("", .installation(.admin), .createReader) { request, context in
             let wanted = try await request.decode(Named.self, context)
             let credential = try await identity.createReader(wanted.name)
             return .json(
@@ -41,14 +41,14 @@ struct AccessAPI: RouteArea {
                 status: .created
             )
         }
-        readers.delete("/:name", .installation(.admin)) { _, context in
+        readers.delete("/:name", .installation(.admin), .deleteReader) { _, context in
             try await identity.revokeReader(try context.parameter("name"))
             return .empty()
         }
     }
 
     private func addAgents(_ routes: Routes) {
-        routes.get("", .installation(.admin)) { _, _ in
+        routes.get("", .installation(.admin), .listAgents) { _, _ in
             let keys = try await registry.agentKeys().map { key -> JSONValue in
                 [
                     "node": .string(key.node.text), "role": .string(key.role.rawValue),
@@ -59,7 +59,7 @@ struct AccessAPI: RouteArea {
             }
             return .json(["agents": .array(keys)])
         }
-        routes.post("/accept", .installation(.admin)) { request, context in
+        routes.post("/accept", .installation(.admin), .acceptAgent) { request, context in
             let wanted = try await request.decode(Accepted.self, context)
             try await registry.accept(fingerprint: wanted.fingerprint)
             return .empty()
@@ -67,7 +67,7 @@ struct AccessAPI: RouteArea {
     }
 
     private func addStreamKeys(_ routes: Routes) {
-        routes.get("", .installation(.admin)) { _, _ in
+        routes.get("", .installation(.admin), .listStreamKeys) { _, _ in
             let keys = try await registry.readerKeys().map { key -> JSONValue in
                 [
                     "name": .string(key.name), "public_key": .string(key.key.z85),
@@ -76,7 +76,7 @@ struct AccessAPI: RouteArea {
             }
             return .json(["keys": .array(keys)])
         }
-        routes.post("", .installation(.admin)) { request, context in
+        routes.post("", .installation(.admin), .createStreamKey) { request, context in
             let wanted = try await request.decode(Named.self, context)
             let pair = try await registry.createReaderKey(name: wanted.name)
             return .json(
@@ -87,9 +87,85 @@ struct AccessAPI: RouteArea {
                 status: .created
             )
         }
-        routes.delete("/:name", .installation(.admin)) { _, context in
+        routes.delete("/:name", .installation(.admin), .deleteStreamKey) { _, context in
             try await registry.revokeReaderKey(name: try context.parameter("name"))
             return .empty()
         }
     }
+}
+
+extension Operation {
+    private static let named = Body.json(.object(["name": .text], required: ["name"], open: true))
+
+    fileprivate static let createReader = Operation(
+        "Make a read-only credential for metrics",
+        takes: named,
+        answers: .created(
+            .object(["name": .text, "credential": .text], required: ["name", "credential"])
+        )
+    )
+    fileprivate static let deleteReader = Operation(
+        "Revoke a read-only credential",
+        answers: .nothing
+    )
+    fileprivate static let listAgents = Operation(
+        "List the keys of agents",
+        answers: .ok(
+            .object(
+                [
+                    "agents": .list(
+                        of: .object(
+                            [
+                                "node": .uuid, "role": .text, "state": .text,
+                                "contested": .truth, "fingerprint": .text, "address": .text,
+                                "mac": .text, "since": .time,
+                            ],
+                            required: ["node", "role", "state", "fingerprint", "since"]
+                        )
+                    )
+                ],
+                required: ["agents"]
+            )
+        )
+    )
+    fileprivate static let acceptAgent = Operation(
+        "Accept an agent's key",
+        takes: .json(
+            .object(["fingerprint": .text], required: ["fingerprint"], open: true)
+        ),
+        answers: .nothing,
+        refusals: [.notFound]
+    )
+    fileprivate static let listStreamKeys = Operation(
+        "List the keys of stream readers",
+        answers: .ok(
+            .object(
+                [
+                    "keys": .list(
+                        of: .object(
+                            ["name": .text, "public_key": .text, "created": .time],
+                            required: ["name", "public_key", "created"]
+                        )
+                    )
+                ],
+                required: ["keys"]
+            )
+        )
+    )
+    fileprivate static let createStreamKey = Operation(
+        "Make a key for a stream reader",
+        takes: named,
+        answers: .created(
+            .object(
+                [
+                    "name": .text, "public_key": .text, "secret_key": .text, "server_key": .text,
+                ],
+                required: ["name", "public_key", "secret_key", "server_key"]
+            )
+        )
+    )
+    fileprivate static let deleteStreamKey = Operation(
+        "Revoke a stream reader's key",
+        answers: .nothing
+    )
 }

@@ -80,6 +80,12 @@ enum Controller {
             random: core.random
         )
         for area in areas.routes { area.addRoutes(to: surface) }
+        surface.addDocument(
+            at: "/openapi.json",
+            title: "RDO-Manager",
+            version: Microversion.maximum.text,
+            publicURL: configuration.api.publicURL
+        )
         let bootSurface = Surface(
             authenticator: nil,
             logger: logger,

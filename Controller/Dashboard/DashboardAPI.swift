@@ -42,17 +42,17 @@ package struct DashboardAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let routes = surface.area("/dashboard", dialect: .plain)
-        routes.get("", .handler) { request, _ in
+        routes.get("", .handler(.session), .showDashboard) { request, _ in
             guard let session = session(of: request) else { return page(pages.signIn(error: nil)) }
             return page(pages.nodes(try await source.view(), session: session))
         }
-        routes.post("/sign-in", .open) { request, context in
+        routes.post("/sign-in", .open, .signIn) { request, context in
             try await signIn(request, context)
         }
-        routes.post("/sign-out", .handler) { request, context in
+        routes.post("/sign-out", .handler(.session), .signOut) { request, context in
             try await signOut(request, context)
         }
-        routes.get("/live", .handler) { request, _ in
+        routes.get("/live", .handler(.session), .followDashboard) { request, _ in
             guard session(of: request) != nil else {
                 throw Fault(.unauthenticated, "cannot show live data: sign in at the dashboard")
             }
@@ -63,7 +63,11 @@ package struct DashboardAPI: RouteArea {
             ("/style.css", "text/css", PackageResources.style_css),
             ("/live.js", "text/javascript", PackageResources.live_js),
         ] {
-            routes.get(path, .open) { _, _ in
+            routes.get(
+                path,
+                .open,
+                Operation("Fetch a part of the page", answers: .text("\(type); charset=utf-8"))
+            ) { _, _ in
                 Response(
                     status: .ok,
                     headers: [
@@ -227,4 +231,35 @@ func formFields(_ bytes: [UInt8]) -> [String: String] {
         if decoded.count == 2 { fields[decoded[0]] = decoded[1] }
     }
     return fields
+}
+
+extension Operation {
+    private static let page = Answer.text("text/html; charset=utf-8")
+
+    fileprivate static let showDashboard = Operation(
+        "Show the dashboard, or its sign-in page",
+        answers: page
+    )
+    fileprivate static let signIn = Operation(
+        "Sign in to the dashboard",
+        takes: .bytes(
+            "application/x-www-form-urlencoded",
+            .object(["user": .text, "password": .text], required: ["user", "password"])
+        ),
+        answers: .empty(.seeOther),
+        .text("text/html; charset=utf-8", .unauthorized),
+        .text("text/html; charset=utf-8", .forbidden)
+    )
+    fileprivate static let signOut = Operation(
+        "Sign out of the dashboard",
+        takes: .bytes(
+            "application/x-www-form-urlencoded",
+            .object(["csrf": .text], required: ["csrf"])
+        ),
+        answers: .empty(.seeOther)
+    )
+    fileprivate static let followDashboard = Operation(
+        "Follow the dashboard's changing part",
+        answers: .text("text/event-stream")
+    )
 }

@@ -12,7 +12,7 @@ package struct DeploymentsAPI: RouteArea {
     package func addRoutes(to surface: Surface) {
         let service = service
         let routes = surface.area("/v1/deployments", dialect: .plain)
-        routes.post("", .installation(.admin)) { request, context in
+        routes.post("", .installation(.admin), .createDeployment) { request, context in
             let wanted = try await request.decode(DeploymentRequest.self, context)
             let made = try await service.create(wanted)
             return try .json(
@@ -21,18 +21,18 @@ package struct DeploymentsAPI: RouteArea {
                 headers: [.location: "/v1/deployments/\(made.id)"]
             )
         }
-        routes.get("", .installation(.reader)) { _, _ in
+        routes.get("", .installation(.reader), .listDeployments) { _, _ in
             let all = try await service.deployments().map(DeploymentDocument.init)
             return try .json(encoding: ["deployments": all])
         }
-        routes.get("/:id", .installation(.reader)) { _, context in
+        routes.get("/:id", .installation(.reader), .showDeployment) { _, context in
             try .json(
                 encoding: DeploymentDocument(
                     try await service.deployment(try context.deploymentID())
                 )
             )
         }
-        routes.post("/:id/resume", .installation(.admin)) { request, context in
+        routes.post("/:id/resume", .installation(.admin), .resumeDeployment) { request, context in
             let correction = try await request.decode(
                 DeploymentResumeRequest.self,
                 context
@@ -40,11 +40,11 @@ package struct DeploymentsAPI: RouteArea {
             let resumed = try await service.resume(try context.deploymentID(), with: correction)
             return try .json(encoding: DeploymentDocument(resumed), status: .accepted)
         }
-        routes.post("/:id/cancel", .installation(.admin)) { _, context in
+        routes.post("/:id/cancel", .installation(.admin), .cancelDeployment) { _, context in
             let cancelled = try await service.cancel(try context.deploymentID())
             return try .json(encoding: DeploymentDocument(cancelled), status: .accepted)
         }
-        routes.delete("/:id", .installation(.admin)) { _, context in
+        routes.delete("/:id", .installation(.admin), .deleteDeployment) { _, context in
             try await service.delete(try context.deploymentID())
             return .empty()
         }

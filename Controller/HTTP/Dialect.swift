@@ -13,6 +13,14 @@ package enum Dialect: Sendable {
     /// Our own routes.
     case plain
 
+    /// The dialect of a path: that of the longest prefix, the first of `entries` that fits.
+    static func of(_ path: String, among entries: [(prefix: String, dialect: Dialect)]) -> Dialect {
+        let match = entries.first { entry in
+            path == entry.prefix || entry.prefix.isEmpty || path.hasPrefix(entry.prefix + "/")
+        }
+        return match?.dialect ?? .plain
+    }
+
     /// The fault in this dialect.
     ///
     /// `detail` and `cause` stay out of it.

@@ -27,7 +27,7 @@ package struct BareMetalDiscovery: RouteArea {
             .known("X-OpenStack-Ironic-API-Maximum-Version"): maximum,
             .known("X-OpenStack-Ironic-API-Version"): minimum,
         ]
-        routes.get("/", .open) { _, _ in
+        routes.get("/", .open, .listVersions) { _, _ in
             .json(
                 [
                     "name": "OpenStack Ironic API",
@@ -51,6 +51,35 @@ package struct BareMetalDiscovery: RouteArea {
             ]
         }
         let answer = document
-        routes.get("/v1", .open) { _, _ in .json(answer, headers: headers) }
+        routes.get("/v1", .open, .showVersion) { _, _ in .json(answer, headers: headers) }
     }
+}
+
+extension Operation {
+    private static let version = Schema.object(
+        [
+            "id": .text, "status": .text, "min_version": .text, "version": .text,
+            "links": .list(of: .document),
+        ],
+        required: ["id", "status", "min_version", "version", "links"]
+    )
+
+    fileprivate static let listVersions = Operation(
+        "List versions of the Bare Metal service",
+        answers: .ok(
+            .object(
+                [
+                    "name": .text, "description": .text, "default_version": version,
+                    "versions": .list(of: version),
+                ],
+                required: ["name", "description", "default_version", "versions"]
+            )
+        )
+    )
+    fileprivate static let showVersion = Operation(
+        "Show version 1 of the Bare Metal service",
+        answers: .ok(
+            .object(["id": .text, "version": version], required: ["id", "version"], open: true)
+        )
+    )
 }

@@ -17,8 +17,16 @@ package enum Access: Sendable {
     case installation(Role)
     /// A token for the whole installation with the role `reader`, or a read-only credential (`Authorization: Bearer` or `Basic`).
     case scrape
-    /// The handler itself proves who asks: a node's capability, the dashboard's cookie.
-    case handler
+    /// The handler itself proves who asks, by this.
+    case handler(Credential)
+
+    /// What a handler looks at that proves by itself who asks.
+    package enum Credential: String, Sendable {
+        /// A node's, for one image.
+        case capability
+        /// The dashboard's cookie.
+        case session
+    }
 }
 
 /// An area's part of the HTTP surface.
@@ -40,6 +48,7 @@ package final class Surface {
         let method: HTTPRequest.Method
         let path: String
         let access: Access
+        let operation: Operation
         let handler: Handler
     }
 
@@ -50,6 +59,7 @@ package final class Surface {
     private let time: any TimeSource
     private let random: any RandomSource
     private let audit: (any AuditTrail)?
+    private var document: (path: String, document: APIDocument)?
 
     /// Makes an empty surface; without an `authenticator` for a listener whose routes are all open.
     package init(
@@ -81,12 +91,39 @@ package final class Surface {
         routes.map { ($0.method.rawValue, $0.path) }
     }
 
+    /// Answers the OpenAPI document of every route to whoever has a token, also of those added later.
+    package func addDocument(at path: String, title: String, version: String, publicURL: String) {
+        document = (path, APIDocument(title: title, version: version, server: publicURL))
+        dialects.append((path, .plain))
+        add(
+            Route(
+                method: .get,
+                path: path,
+                access: .token,
+                operation: Operation("Show this document", answers: .ok(.document)),
+                handler: { _, _ in
+                    preconditionFailure("the document's route is filled in by makeRouter")
+                }
+            )
+        )
+    }
+
+    /// The OpenAPI document of everything that was added; `nil` when none was asked for.
+    package func makeDocument() -> JSONValue? {
+        let dialects = sortedDialects
+        return document?.document.json(of: routes) { Dialect.of($0, among: dialects) }
+    }
+
+    private var sortedDialects: [(prefix: String, dialect: Dialect)] {
+        dialects.sorted { $0.prefix.utf8.count > $1.prefix.utf8.count }
+    }
+
     /// The router of everything that was added.
     package func makeRouter() -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
         router.add(
             middleware: SurfaceMiddleware(
-                dialects: dialects.sorted { $0.prefix.utf8.count > $1.prefix.utf8.count },
+                dialects: sortedDialects,
                 gate: gate,
                 audit: audit,
                 logger: logger,
@@ -94,8 +131,10 @@ package final class Surface {
                 random: random
             )
         )
+        let text = makeDocument()?.canonicalBytes ?? []
         for route in routes {
             let gate = gate
+            let isDocument = route.path == document?.path
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 var context = context
                 context.principal = try await gate.admit(
@@ -103,7 +142,8 @@ package final class Surface {
                     to: route.access,
                     who: context.who
                 )
-                return try await route.handler(request, context)
+                return isDocument
+                    ? .json(bytes: text) : try await route.handler(request, context)
             }
         }
         return router
@@ -115,15 +155,24 @@ package struct Routes {
     let surface: Surface
     let prefix: String
 
-    /// Adds a route; the path is in Hummingbird's notation: `/v2/images/:id`, `/**`.
+    /// Adds a route; the path is in Hummingbird's notation: `/v2/images/:id`.
+    ///
+    /// `operation` tells the document at `/openapi.json` what it takes and answers.
     package func on(
         _ method: HTTPRequest.Method,
         _ path: String,
         _ access: Access,
+        _ operation: Operation,
         use handler: @escaping @Sendable (Request, APIContext) async throws -> Response
     ) {
         surface.add(
-            Surface.Route(method: method, path: prefix + path, access: access, handler: handler)
+            Surface.Route(
+                method: method,
+                path: prefix + path,
+                access: access,
+                operation: operation,
+                handler: handler
+            )
         )
     }
 
@@ -131,34 +180,39 @@ package struct Routes {
     package func get(
         _ path: String,
         _ access: Access,
+        _ operation: Operation,
         use handler: @escaping @Sendable (Request, APIContext) async throws -> Response
-    ) { on(.get, path, access, use: handler) }
+    ) { on(.get, path, access, operation, use: handler) }
 
     /// Adds a route for POST.
     package func post(
         _ path: String,
         _ access: Access,
+        _ operation: Operation,
         use handler: @escaping @Sendable (Request, APIContext) async throws -> Response
-    ) { on(.post, path, access, use: handler) }
+    ) { on(.post, path, access, operation, use: handler) }
 
     /// Adds a route for PUT.
     package func put(
         _ path: String,
         _ access: Access,
+        _ operation: Operation,
         use handler: @escaping @Sendable (Request, APIContext) async throws -> Response
-    ) { on(.put, path, access, use: handler) }
+    ) { on(.put, path, access, operation, use: handler) }
 
     /// Adds a route for PATCH.
     package func patch(
         _ path: String,
         _ access: Access,
+        _ operation: Operation,
         use handler: @escaping @Sendable (Request, APIContext) async throws -> Response
-    ) { on(.patch, path, access, use: handler) }
+    ) { on(.patch, path, access, operation, use: handler) }
 
     /// Adds a route for DELETE.
     package func delete(
         _ path: String,
         _ access: Access,
+        _ operation: Operation,
         use handler: @escaping @Sendable (Request, APIContext) async throws -> Response
-    ) { on(.delete, path, access, use: handler) }
+    ) { on(.delete, path, access, operation, use: handler) }
 }

@@ -111,7 +111,7 @@ struct SurfaceMiddleware: RouterMiddleware {
         } catch {
             let fault = await fault(for: error, request, context)
             log(fault, logger)
-            response = dialect(of: request.uri.path).response(for: fault)
+            response = Dialect.of(request.uri.path, among: dialects).response(for: fault)
         }
         response.headers[.requestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
@@ -163,13 +163,6 @@ struct SurfaceMiddleware: RouterMiddleware {
             ),
             status: response.status.code
         )
-    }
-
-    private func dialect(of path: String) -> Dialect {
-        let match = dialects.first { entry in
-            path == entry.prefix || entry.prefix.isEmpty || path.hasPrefix(entry.prefix + "/")
-        }
-        return match?.dialect ?? .plain
     }
 
     private func fault(

@@ -14,9 +14,11 @@ package struct AuditAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let service = service
-        surface.area("/v1/audit", dialect: .plain).get("", .installation(.admin)) {
-            request,
-            context in
+        surface.area("/v1/audit", dialect: .plain).get(
+            "",
+            .installation(.admin),
+            .listAudit
+        ) { request, context in
             let filter = try AuditFilter(request)
             let records = try await service.auditRecords(filter, as: context.requirePrincipal())
             var answer: JSONValue = ["audit": .array(records.map(Self.shape)), "next": .null]
@@ -93,4 +95,33 @@ extension AuditFilter {
         since = try time("since")
         until = try time("until")
     }
+}
+
+extension Operation {
+    fileprivate static let listAudit = Operation(
+        "List audit records, the newest first",
+        [
+            .init("before", .integer, "Only records older than the one with this id."),
+            .init("limit", .integer(1...Int64(AuditFilter.limitMax))),
+            .init("outcome", .words(["success", "failure"])), .init("user"),
+            .init("target_type"), .init("target"), .init("action"),
+            .init("since", .text, "A time such as 2026-12-31T23:59:59."), .init("until"),
+        ],
+        answers: .ok(
+            .object(
+                ["audit": .list(of: record), "next": .textOrNull],
+                required: ["audit", "next"]
+            )
+        )
+    )
+
+    private static let record = Schema.object(
+        [
+            "id": .integer, "typeURI": .text, "eventType": .text, "eventTime": .time,
+            "action": .text, "outcome": .text, "initiator": .document, "target": .document,
+            "observer": .document, "reason": .document, "requestPath": .text, "requestID": .text,
+            "omitted": .integer.note("How many like it were not written down one by one."),
+        ],
+        required: ["id", "eventTime", "action", "outcome", "initiator", "target", "requestPath"]
+    ).named("AuditRecord")
 }

@@ -8,7 +8,11 @@ import Protocol
 extension IdentityAPI {
     func addCredentials(_ routes: Routes) {
         let path = "/v3/users/:id/application_credentials"
-        routes.get(path, .token) { request, context in
+        routes.get(
+            path,
+            .token,
+            .list("application_credentials", of: .credential, [.init("name")])
+        ) { request, context in
             let credentials = try await service.credentials(
                 ofUser: context.parameter("id"),
                 name: request.query("name"),
@@ -16,7 +20,11 @@ extension IdentityAPI {
             )
             return list("application_credentials", credentials.map(shape), request)
         }
-        routes.post(path, .token) { request, context in
+        routes.post(
+            path,
+            .token,
+            .create("application_credential", .newCredential, .credential)
+        ) { request, context in
             let draft = try CredentialDraft(try await request.json(context))
             let made = try await service.createCredential(
                 draft,
@@ -28,7 +36,9 @@ extension IdentityAPI {
             document["secret"] = .string(made.secret.reveal())
             return one("application_credential", document, status: .created)
         }
-        routes.get("\(path)/:item", .token) { _, context in
+        routes.get("\(path)/:item", .token, .show("application_credential", .credential)) {
+            _,
+            context in
             let credential = try await service.credential(
                 context.parameter("item"),
                 ofUser: context.parameter("id"),
@@ -36,7 +46,9 @@ extension IdentityAPI {
             )
             return one("application_credential", shape(credential))
         }
-        routes.delete("\(path)/:item", .token) { _, context in
+        routes.delete("\(path)/:item", .token, .silent("Delete an application credential")) {
+            _,
+            context in
             let id = try context.parameter("item")
             context.note(target: id)
             try await service.deleteCredential(
@@ -51,14 +63,14 @@ extension IdentityAPI {
 
     private func addAccessRules(_ routes: Routes) {
         let path = "/v3/users/:id/access_rules"
-        routes.get(path, .token) { request, context in
+        routes.get(path, .token, .list("access_rules", of: .accessRule)) { request, context in
             let rules = try await service.rules(
                 ofUser: context.parameter("id"),
                 as: context.requirePrincipal()
             )
             return list("access_rules", rules.map(Self.shape), request)
         }
-        routes.get("\(path)/:item", .token) { _, context in
+        routes.get("\(path)/:item", .token, .show("access_rule", .accessRule)) { _, context in
             let rule = try await service.rule(
                 context.parameter("item"),
                 ofUser: context.parameter("id"),
@@ -66,7 +78,7 @@ extension IdentityAPI {
             )
             return one("access_rule", Self.shape(rule))
         }
-        routes.delete("\(path)/:item", .token) { _, context in
+        routes.delete("\(path)/:item", .token, .silent("Delete an access rule")) { _, context in
             let id = try context.parameter("item")
             context.note(target: id)
             try await service.deleteRule(

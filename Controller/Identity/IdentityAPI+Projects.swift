@@ -6,7 +6,9 @@ import Hummingbird
 /// Projects and their tags.
 extension IdentityAPI {
     func addProjects(_ routes: Routes) {
-        routes.get("/v3/projects", .token) { request, context in
+        routes.get("/v3/projects", .token, .list("projects", of: .project, .projects)) {
+            request,
+            context in
             let filter = try DirectoryFilter(request)
             // Domains are no projects here.
             let onlyDomains = DirectoryFilter.bool(request, "is_domain") ?? false
@@ -15,18 +17,24 @@ extension IdentityAPI {
                 ? [] : try await service.projects(filter, as: context.requirePrincipal())
             return list("projects", projects.map(shape), request, limit: filter.limit)
         }
-        routes.post("/v3/projects", .token) { request, context in
+        routes.post("/v3/projects", .token, .create("project", .newProject, .project)) {
+            request,
+            context in
             let edit = try DirectoryEdit(try await request.json(context), .project)
             let project = try await service.createProject(edit, as: context.requirePrincipal())
             context.note(target: project.id)
             return one("project", shape(project), status: .created)
         }
-        routes.get("/v3/projects/:id", .token) { request, context in
+        routes.get("/v3/projects/:id", .token, .show("project", .project, .tree)) {
+            request,
+            context in
             let id = try context.parameter("id")
             let tree = try await service.project(id, as: context.requirePrincipal())
             return one("project", shape(tree, request))
         }
-        routes.patch("/v3/projects/:id", .token) { request, context in
+        routes.patch("/v3/projects/:id", .token, .change("project", .changedProject, .project)) {
+            request,
+            context in
             let edit = try DirectoryEdit(try await request.json(context), .project)
             let project = try await service.updateProject(
                 context.parameter("id"),
@@ -35,7 +43,7 @@ extension IdentityAPI {
             )
             return one("project", shape(project))
         }
-        routes.delete("/v3/projects/:id", .token) { _, context in
+        routes.delete("/v3/projects/:id", .token, .silent("Delete a project")) { _, context in
             try await service.deleteProject(context.parameter("id"), as: context.requirePrincipal())
             return .empty()
         }
@@ -71,10 +79,10 @@ extension IdentityAPI {
 
     func addProjectTags(_ routes: Routes) {
         let path = "/v3/projects/:id/tags"
-        routes.get(path, .token) { request, context in
+        routes.get(path, .token, .listTags) { request, context in
             .json(["tags": try await tags(context), "links": links("projects")])
         }
-        routes.put(path, .token) { request, context in
+        routes.put(path, .token, .setTags) { request, context in
             let body = try await request.json(context)
             guard let tags = body["tags"]?.elements?.compactMap(\.text) else {
                 throw Fault(.invalid, "cannot read the request: it must hold a list “tags”")
@@ -82,24 +90,30 @@ extension IdentityAPI {
             let project = try await setTags(tags, context)
             return .json(["tags": .array(project.tags.map(JSONValue.string))])
         }
-        routes.delete(path, .token) { _, context in
+        routes.delete(path, .token, .silent("Remove all tags of a project")) { _, context in
             _ = try await setTags([], context)
             return .empty()
         }
-        routes.get("\(path)/:tag", .token) { _, context in
+        routes.get("\(path)/:tag", .token, .silent("Tell whether a project has a tag")) {
+            _,
+            context in
             let tag = JSONValue.string(try context.parameter("tag"))
             guard try await tags(context).elements?.contains(tag) == true else {
                 throw Fault(.notFound, "cannot find this tag at the project")
             }
             return .empty()
         }
-        routes.put("\(path)/:tag", .token) { _, context in
+        routes.put(
+            "\(path)/:tag",
+            .token,
+            Operation("Give a project a tag", answers: .empty(.created))
+        ) { _, context in
             let tag = try context.parameter("tag")
             let tags = try await tags(context).elements?.compactMap(\.text) ?? []
             if !tags.contains(tag) { _ = try await setTags(tags + [tag], context) }
             return .empty(.created)
         }
-        routes.delete("\(path)/:tag", .token) { _, context in
+        routes.delete("\(path)/:tag", .token, .silent("Remove a tag of a project")) { _, context in
             let tag = try context.parameter("tag")
             let tags = try await tags(context).elements?.compactMap(\.text) ?? []
             guard tags.contains(tag) else {

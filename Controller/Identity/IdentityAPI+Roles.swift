@@ -6,22 +6,24 @@ import Hummingbird
 /// Roles, what they imply, and who has them.
 extension IdentityAPI {
     func addRoles(_ routes: Routes) {
-        routes.get("/v3/roles", .token) { request, context in
+        routes.get("/v3/roles", .token, .list("roles", of: .role, .directory)) { request, context in
             let filter = try DirectoryFilter(request)
             let roles = try await service.roles(filter, as: context.requirePrincipal())
             return list("roles", roles.map(shape), request, limit: filter.limit)
         }
-        routes.post("/v3/roles", .token) { request, context in
+        routes.post("/v3/roles", .token, .create("role", .newThing, .role)) { request, context in
             let edit = try DirectoryEdit(try await request.json(context), .role)
             let role = try await service.createRole(edit, as: context.requirePrincipal())
             context.note(target: role.id)
             return one("role", shape(role), status: .created)
         }
-        routes.get("/v3/roles/:id", .token) { _, context in
+        routes.get("/v3/roles/:id", .token, .show("role", .role)) { _, context in
             let id = try context.parameter("id")
             return one("role", shape(try await service.role(id, as: context.requirePrincipal())))
         }
-        routes.patch("/v3/roles/:id", .token) { request, context in
+        routes.patch("/v3/roles/:id", .token, .change("role", .changedThing, .role)) {
+            request,
+            context in
             let edit = try DirectoryEdit(try await request.json(context), .role)
             let role = try await service.updateRole(
                 context.parameter("id"),
@@ -30,7 +32,7 @@ extension IdentityAPI {
             )
             return one("role", shape(role))
         }
-        routes.delete("/v3/roles/:id", .token) { _, context in
+        routes.delete("/v3/roles/:id", .token, .silent("Delete a role")) { _, context in
             try await service.deleteRole(context.parameter("id"), as: context.requirePrincipal())
             return .empty()
         }
@@ -39,13 +41,13 @@ extension IdentityAPI {
     // MARK: - What roles imply
 
     func addInferences(_ routes: Routes) {
-        routes.get("/v3/role_inferences", .token) { _, context in
+        routes.get("/v3/role_inferences", .token, .listInferences) { _, context in
             let inferences = try await service.inferences(as: context.requirePrincipal())
             return .json([
                 "role_inferences": .array(inferences.map(shape)), "links": links("role_inferences"),
             ])
         }
-        routes.get("/v3/roles/:id/implies", .token) { _, context in
+        routes.get("/v3/roles/:id/implies", .token, .showInferences) { _, context in
             let id = try context.parameter("id")
             let inference = try await service.inference(id, as: context.requirePrincipal())
             return .json([
@@ -53,8 +55,10 @@ extension IdentityAPI {
             ])
         }
         let path = "/v3/roles/:id/implies/:implied"
-        routes.get(path, .token) { _, context in try await inference(context, status: .ok) }
-        routes.put(path, .token) { _, context in
+        routes.get(path, .token, .showInference) { _, context in
+            try await inference(context, status: .ok)
+        }
+        routes.put(path, .token, .createInference) { _, context in
             try await service.addInference(
                 context.parameter("id"),
                 context.parameter("implied"),
@@ -62,7 +66,7 @@ extension IdentityAPI {
             )
             return try await inference(context, status: .created)
         }
-        routes.delete(path, .token) { _, context in
+        routes.delete(path, .token, .silent("Let a role no longer imply another")) { _, context in
             try await service.removeInference(
                 context.parameter("id"),
                 context.parameter("implied"),
@@ -120,7 +124,11 @@ extension IdentityAPI {
                 )
             }
         }
-        routes.get("/v3/role_assignments", .token) { request, context in
+        routes.get(
+            "/v3/role_assignments",
+            .token,
+            .list("role_assignments", of: .grant, .grants)
+        ) { request, context in
             let grants = try await service.grants(
                 GrantFilter(request),
                 as: context.requirePrincipal()
@@ -153,24 +161,26 @@ extension IdentityAPI {
                 isInherited: isInherited
             )
         }
-        routes.get(all, .token) { request, context in
+        routes.get(all, .token, .list("roles", of: .role, [], " that are granted")) {
+            request,
+            context in
             let roles = try await service.roles(
                 like: grant(context, role: ""),
                 as: context.requirePrincipal()
             )
             return list("roles", roles.map(shape), request)
         }
-        routes.get(one, .token) { _, context in
+        routes.get(one, .token, .silent("Tell whether a role is granted")) { _, context in
             let grant = try grant(context, role: context.parameter("role"))
             try await service.check(grant, as: context.requirePrincipal())
             return .empty()
         }
-        routes.put(one, .token) { _, context in
+        routes.put(one, .token, .silent("Grant a role")) { _, context in
             let grant = try grant(context, role: context.parameter("role"))
             try await service.add(grant, as: context.requirePrincipal())
             return .empty()
         }
-        routes.delete(one, .token) { _, context in
+        routes.delete(one, .token, .silent("Take a role away")) { _, context in
             let grant = try grant(context, role: context.parameter("role"))
             try await service.remove(grant, as: context.requirePrincipal())
             return .empty()

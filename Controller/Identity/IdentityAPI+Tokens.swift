@@ -7,7 +7,7 @@ import Protocol
 /// Tokens, and what somebody finds out about itself.
 extension IdentityAPI {
     func addTokens(_ routes: Routes) {
-        routes.post("/v3/auth/tokens", .open) { request, context in
+        routes.post("/v3/auth/tokens", .open, .signIn) { request, context in
             let wish = try SignIn(body: try await request.json(context))
             if let account = try await service.account(of: wish.proof) {
                 context.note(target: account)
@@ -15,10 +15,10 @@ extension IdentityAPI {
             let issued = try await service.signIn(wish, from: context.remoteAddress)
             return answer(issued, request, status: .created)
         }
-        routes.get("/v3/auth/tokens", .token) { request, context in
+        routes.get("/v3/auth/tokens", .token, .showToken) { request, context in
             answer(try await subject(request, context), request, status: .ok)
         }
-        routes.delete("/v3/auth/tokens", .token) { request, context in
+        routes.delete("/v3/auth/tokens", .token, .revokeToken) { request, context in
             let subject = try await subject(request, context)
             context.note(target: subject.principal.userID)
             try await service.revoke(subject.token)
@@ -115,7 +115,7 @@ extension IdentityAPI {
     // MARK: - Who am I
 
     func addOwn(_ routes: Routes) {
-        routes.get("/v3/auth/catalog", .token) { request, context in
+        routes.get("/v3/auth/catalog", .token, .showCatalog) { request, context in
             let token = Secret(request.headers[.authToken] ?? "")
             let issued = try await service.inspect(token)
             guard issued.principal.scope != .none else {
@@ -129,15 +129,23 @@ extension IdentityAPI {
                 "links": links("auth/catalog"),
             ])
         }
-        routes.get("/v3/auth/projects", .token) { request, context in
+        routes.get(
+            "/v3/auth/projects",
+            .token,
+            .list("projects", of: .project, [], " that one may sign in to")
+        ) { request, context in
             let projects = try await service.ownProjects(as: context.requirePrincipal())
             return list("projects", projects.map(shape), request)
         }
-        routes.get("/v3/auth/domains", .token) { request, context in
+        routes.get(
+            "/v3/auth/domains",
+            .token,
+            .list("domains", of: .domain, [], " that one may sign in to")
+        ) { request, context in
             let domains = try await service.ownDomains(as: context.requirePrincipal())
             return list("domains", domains.map(shape), request)
         }
-        routes.get("/v3/auth/system", .token) { _, context in
+        routes.get("/v3/auth/system", .token, .showSystem) { _, context in
             let isThere = try await service.hasSystemRole(context.requirePrincipal())
             return .json([
                 "system": isThere ? [["all": true]] : [], "links": links("auth/system"),

@@ -26,10 +26,10 @@ package struct IdentityAPI: RouteArea {
                 ["base": "application/json", "type": "application/vnd.openstack.identity-v3+json"]
             ],
         ]
-        routes.get("", .open) { _, _ in
+        routes.get("", .open, .listVersions) { _, _ in
             .json(["versions": ["values": [version]]], status: .multipleChoices)
         }
-        routes.get("/v3", .open) { _, _ in .json(["version": version]) }
+        routes.get("/v3", .open, .showVersion) { _, _ in .json(["version": version]) }
         addTokens(routes)
         addOwn(routes)
         addUsers(routes)

@@ -18,12 +18,12 @@ package struct AgentImagesAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let routes = surface.area("/v1/images", dialect: .plain)
-        routes.get("/:id/manifest", .handler) { request, context in
+        routes.get("/:id/manifest", .handler(.capability), .fetchManifest) { request, context in
             let id = try admitted(request, context)
             let manifest = try await service.manifest(of: id)
             return .json(bytes: manifest.bytes)
         }
-        routes.get("/:id/chunks/:digest", .handler) { request, context in
+        routes.get("/:id/chunks/:digest", .handler(.capability), .fetchChunk) { request, context in
             let id = try admitted(request, context)
             let digest = try context.parameter("digest")
             let chunk = try await service.chunk(digest, of: id)

@@ -31,19 +31,25 @@ package struct ImagesAPI: RouteArea {
             )
         ]
         for path in ["", "/versions"] {
-            routes.get(path, .open) { _, _ in .json(versions, status: .multipleChoices) }
+            routes.get(path, .open, .listVersions(.multipleChoices)) { _, _ in
+                .json(versions, status: .multipleChoices)
+            }
         }
-        routes.get("/v2", .open) { _, _ in .json(versions) }
+        routes.get("/v2", .open, .listVersions(.ok)) { _, _ in .json(versions) }
         addImages(routes)
         addContent(routes)
         addTags(routes)
         for (name, schema) in ImageSchemas.all {
-            routes.get("/v2/schemas/\(name)", .role(.reader)) { _, _ in .json(schema) }
+            routes.get(
+                "/v2/schemas/\(name)",
+                .role(.reader),
+                Operation("Show a JSON schema", answers: .ok(.document))
+            ) { _, _ in .json(schema) }
         }
     }
 
     private func addImages(_ routes: Routes) {
-        routes.get("/v2/images", .role(.reader)) { request, context in
+        routes.get("/v2/images", .role(.reader), .listImages) { request, context in
             let filter = try ImageFilter(request)
             let images = try await service.list(filter, as: context.requirePrincipal())
             var answer: JSONValue = [
@@ -55,7 +61,7 @@ package struct ImagesAPI: RouteArea {
             }
             return .json(answer)
         }
-        routes.post("/v2/images", .role(.member)) { request, context in
+        routes.post("/v2/images", .role(.member), .createImage) { request, context in
             let draft = try ImageDraft(try await request.json(context))
             let image = try await service.create(draft, as: context.requirePrincipal())
             return .json(
@@ -64,11 +70,11 @@ package struct ImagesAPI: RouteArea {
                 headers: [.location: "\(root)/v2/images/\(image.id)"]
             )
         }
-        routes.get("/v2/images/:id", .role(.reader)) { _, context in
+        routes.get("/v2/images/:id", .role(.reader), .showImage) { _, context in
             let image = try await service.show(id(context), as: context.requirePrincipal())
             return .json(image.shape)
         }
-        routes.patch("/v2/images/:id", .role(.member)) { request, context in
+        routes.patch("/v2/images/:id", .role(.member), .changeImage) { request, context in
             let type = request.headers[.contentType] ?? ""
             guard type.hasPrefix("application/openstack-images-v2.1-json-patch") else {
                 throw Fault(
@@ -82,18 +88,18 @@ package struct ImagesAPI: RouteArea {
             }
             return .json(image.shape)
         }
-        routes.delete("/v2/images/:id", .role(.member)) { _, context in
+        routes.delete("/v2/images/:id", .role(.member), .deleteImage) { _, context in
             try await service.delete(id(context), as: context.requirePrincipal())
             return .empty()
         }
-        routes.get("/v2/images/:id/members", .role(.reader)) { _, context in
+        routes.get("/v2/images/:id/members", .role(.reader), .listMembers) { _, context in
             _ = try await service.show(id(context), as: context.requirePrincipal())
             return .json(["members": [], "schema": "/v2/schemas/members"])
         }
     }
 
     private func addContent(_ routes: Routes) {
-        routes.put("/v2/images/:id/file", .role(.member)) { request, context in
+        routes.put("/v2/images/:id/file", .role(.member), .upload) { request, context in
             let type = request.headers[.contentType] ?? ""
             guard type.hasPrefix("application/octet-stream") else {
                 throw Fault(
@@ -109,7 +115,7 @@ package struct ImagesAPI: RouteArea {
             )
             return .empty()
         }
-        routes.get("/v2/images/:id/file", .role(.reader)) { _, context in
+        routes.get("/v2/images/:id/file", .role(.reader), .download) { _, context in
             let image = try await service.show(id(context), as: context.requirePrincipal())
             guard let content = image.content else { return .empty() }
             let body = try await service.download(image)
@@ -124,14 +130,14 @@ package struct ImagesAPI: RouteArea {
     }
 
     private func addTags(_ routes: Routes) {
-        routes.put("/v2/images/:id/tags/:tag", .role(.member)) { _, context in
+        routes.put("/v2/images/:id/tags/:tag", .role(.member), .addTag) { _, context in
             let tag = try context.parameter("tag")
             _ = try await service.change(id(context), as: context.requirePrincipal()) {
                 $0.tags.append(tag)
             }
             return .empty()
         }
-        routes.delete("/v2/images/:id/tags/:tag", .role(.member)) { _, context in
+        routes.delete("/v2/images/:id/tags/:tag", .role(.member), .removeTag) { _, context in
             let tag = try context.parameter("tag")
             _ = try await service.change(id(context), as: context.requirePrincipal()) { image in
                 guard image.tags.contains(tag) else {

@@ -51,7 +51,11 @@ package struct EventsAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let (database, feed, time) = (database, feed, time)
-        surface.area("/v1/events", dialect: .plain).get("", .installation(.reader)) { request, _ in
+        surface.area("/v1/events", dialect: .plain).get(
+            "",
+            .installation(.reader),
+            .listEvents
+        ) { request, _ in
             let after = try request.eventStart()
             if request.headers[.accept]?.contains("text/event-stream") == true {
                 return Self.stream(database: database, feed: feed, time: time, after: after)
@@ -148,4 +152,40 @@ extension Request {
 extension HTTPField.Name {
     /// Sent by a client of server-sent events that connects again (WHATWG HTML, 9.2).
     fileprivate static let lastEventID = HTTPField.Name("Last-Event-ID") ?? .ifMatch
+}
+
+extension Operation {
+    fileprivate static let listEvents = Operation(
+        "List changes of state, or follow them as server-sent events",
+        [
+            .init("after", .integer(0...Int64.max), "Only changes after this sequence number."),
+            .init(
+                "Last-Event-ID",
+                .integer(0...Int64.max),
+                "The same, as clients of server-sent events resume.",
+                in: .header
+            ),
+        ],
+        answers: .ok(
+            .object(
+                [
+                    "events": .list(
+                        of: .object(
+                            [
+                                "sequence": .integer, "time": .time, "kind": .text, "id": .text,
+                                "attempt": .integer, "before": .text, "after": .text,
+                                "cause": .text,
+                            ],
+                            required: [
+                                "sequence", "time", "kind", "id", "attempt", "before", "after",
+                                "cause",
+                            ]
+                        ).named("Event")
+                    )
+                ],
+                required: ["events"]
+            )
+        ),
+        .text("text/event-stream")
+    )
 }

@@ -18,12 +18,14 @@ package struct TelemetryAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let service = service
-        surface.area("/metrics", dialect: .plain).get("", .scrape) { _, _ in
+        surface.area("/metrics", dialect: .plain).get("", .scrape, .scrape) { _, _ in
             .text(try await service.exposition(), type: "text/plain; version=0.0.4; charset=utf-8")
         }
-        surface.area("/v1/telemetry", dialect: .plain).get("/nodes/:id", .installation(.reader)) {
-            _,
-            context in
+        surface.area("/v1/telemetry", dialect: .plain).get(
+            "/nodes/:id",
+            .installation(.reader),
+            .listSamples
+        ) { _, context in
             let text = try context.parameter("id")
             guard let node = NodeID(text) else {
                 throw Fault(.notFound, "cannot find samples of node “\(text)”: it is not a UUID")
@@ -39,4 +41,27 @@ package struct TelemetryAPI: RouteArea {
             return try .json(encoding: ["samples": samples])
         }
     }
+}
+
+extension Operation {
+    fileprivate static let scrape = Operation(
+        "Read all metrics, as Prometheus does",
+        answers: .text("text/plain; version=0.0.4; charset=utf-8")
+    )
+    fileprivate static let listSamples = Operation(
+        "List the newest measurements of a node",
+        answers: .ok(
+            .object(
+                [
+                    "samples": .list(
+                        of: .object(
+                            ["name": .text, "instance": .text, "value": .number, "time": .time],
+                            required: ["name", "instance", "value", "time"]
+                        )
+                    )
+                ],
+                required: ["samples"]
+            )
+        )
+    )
 }

@@ -23,15 +23,15 @@ import Testing
             random: SystemRandom()
         )
         let routes = surface.area("", dialect: .plain)
-        routes.get("/hello", .open) { _, _ in .text("good morning") }
-        routes.get("/large", .open) { _, _ in
+        routes.get("/hello", .open, .sample) { _, _ in .text("good morning") }
+        routes.get("/large", .open, .sample) { _, _ in
             let part = ByteBuffer(repeating: 0x61, count: 1 << 20)
             return Response(
                 status: .ok,
                 body: ResponseBody(contentsOf: Array(repeating: part, count: 64))
             )
         }
-        routes.post("/echo", .open) { request, context in
+        routes.post("/echo", .open, .sample) { request, context in
             .json(bytes: try await request.bytes(context))
         }
         return HTTPServer(

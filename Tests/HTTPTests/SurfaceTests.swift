@@ -51,27 +51,27 @@ private struct Shape: Codable {
             random: SeededRandom(seed: 1)
         )
         let root = surface.area("", dialect: .ironic)
-        root.get("/open", .open) { _, _ in .text("hello") }
-        root.get("/member", .role(.member)) { _, context in
+        root.get("/open", .open, .sample) { _, _ in .text("hello") }
+        root.get("/member", .role(.member), .sample) { _, context in
             .text(try context.requirePrincipal().userName)
         }
-        root.get("/scrape", .scrape) { _, _ in .text("metrics") }
-        root.get("/token", .token) { _, _ in .text("yes") }
-        root.post("/decode", .role(.reader)) { request, context in
+        root.get("/scrape", .scrape, .sample) { _, _ in .text("metrics") }
+        root.get("/token", .token, .sample) { _, _ in .text("yes") }
+        root.post("/decode", .role(.reader), .sample) { request, context in
             let shape = try await request.decode(Shape.self, context)
             return try .json(encoding: shape)
         }
-        root.get("/broken", .open) { _, _ in throw Oops() }
-        surface.area("/identity", dialect: .keystone).get("/fail", .open) { _, _ in
+        root.get("/broken", .open, .sample) { _, _ in throw Oops() }
+        surface.area("/identity", dialect: .keystone).get("/fail", .open, .sample) { _, _ in
             throw Fault(.conflict, "cannot do it", detail: "the secret detail")
         }
-        surface.area("/image", dialect: .glance).get("/fail", .open) { _, _ in
+        surface.area("/image", dialect: .glance).get("/fail", .open, .sample) { _, _ in
             throw Fault(.tooLarge, "cannot do it")
         }
-        surface.area("/v1/deployments", dialect: .plain).get("/fail", .open) { _, _ in
+        surface.area("/v1/deployments", dialect: .plain).get("/fail", .open, .sample) { _, _ in
             throw Fault(.timeout, "cannot do it")
         }
-        root.get("/things/:id", .open) { _, context in .text(try context.parameter("id")) }
+        root.get("/things/:id", .open, .sample) { _, context in .text(try context.parameter("id")) }
         let application = Application(router: surface.makeRouter())
         try await application.test(.router) { try await body($0) }
     }

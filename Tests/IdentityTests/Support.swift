@@ -98,7 +98,11 @@ struct World {
         IdentityAPI(service: service, publicURL: Self.url).addRoutes(to: surface)
         AuditAPI(service: service).addRoutes(to: surface)
         // Something of another area, which knows nothing of domains.
-        surface.area("/v1/nodes", dialect: .ironic).get("", .role(.reader)) { _, _ in .empty(.ok) }
+        surface.area("/v1/nodes", dialect: .ironic).get(
+            "",
+            .role(.reader),
+            Operation("Do nothing", answers: .empty(.ok))
+        ) { _, _ in .empty(.ok) }
         try await Application(router: surface.makeRouter()).test(.router) { try await body($0) }
     }
 }

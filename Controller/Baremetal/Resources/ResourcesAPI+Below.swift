@@ -8,7 +8,7 @@ import Protocol
 extension ResourcesAPI {
     func addRunbookTraitRoutes(to routes: Routes) {
         let path = "/v1/runbooks/:id/traits"
-        routes.ironic(.get, path, .reader) { call in
+        routes.ironic(.get, path, .reader, .listTraits) { call in
             try call.require(minor: 112)
             let runbook = try await service.resource(
                 .runbook,
@@ -17,7 +17,7 @@ extension ResourcesAPI {
             )
             return .json(["traits": runbook.values["traits"] ?? []])
         }
-        routes.ironic(.put, path, .member) { call in
+        routes.ironic(.put, path, .member, .setTraits) { call in
             guard let traits = try await call.object()["traits"]?.elements else {
                 throw Fault(.invalid, "cannot set the traits: the request has no list of traits")
             }
@@ -27,12 +27,14 @@ extension ResourcesAPI {
             }
             return try await setTraits(call) { _ in names }
         }
-        routes.ironic(.put, path + "/:trait", .member) { call in
+        routes.ironic(.put, path + "/:trait", .member, .addTrait) { call in
             let trait = try call.parameter("trait")
             return try await setTraits(call) { $0 + [trait] }
         }
-        routes.ironic(.delete, path, .member) { call in try await setTraits(call) { _ in [] } }
-        routes.ironic(.delete, path + "/:trait", .member) { call in
+        routes.ironic(.delete, path, .member, .removeTraits) { call in
+            try await setTraits(call) { _ in [] }
+        }
+        routes.ironic(.delete, path + "/:trait", .member, .removeTrait) { call in
             let trait = try call.parameter("trait")
             return try await setTraits(call) { $0.filter { $0 != trait } }
         }
@@ -53,7 +55,7 @@ extension ResourcesAPI {
 
     func addVolumeRoutes(to routes: Routes) {
         for path in ["/v1/volume", "/v1/nodes/:node/volume"] {
-            routes.ironic(.get, path, .reader) { call in
+            routes.ironic(.get, path, .reader, .showVolume) { call in
                 try call.require(minor: 32)
                 var below = "/volume"
                 if path.contains(":node") {
@@ -79,7 +81,7 @@ extension ResourcesAPI {
 
     func addAllocationRoutes(to routes: Routes) {
         let kind = ResourceKind.allocation
-        routes.ironic(.post, kind.path, .member) { call in
+        routes.ironic(.post, kind.path, .member, kind.creation) { call in
             try call.require(minor: kind.minor)
             let allocation = try await service.allocate(
                 try await call.object(),
@@ -88,12 +90,13 @@ extension ResourcesAPI {
             )
             return created(kind, allocation, call)
         }
-        routes.ironic(.delete, kind.path + "/:id", .member) { call in
+        routes.ironic(.delete, kind.path + "/:id", .member, kind.deletion()) { call in
             try call.require(minor: kind.minor)
             try await service.deallocate(try call.parameter("id"), by: call.principal)
             return .empty()
         }
-        routes.ironic(.get, "/v1/nodes/:node/allocation", .reader) { call in
+        routes.ironic(.get, "/v1/nodes/:node/allocation", .reader, kind.showing(" of a node")) {
+            call in
             try call.require(minor: kind.minor)
             let names = try kind.wanted(call.request.query("fields"), call.version)
             let allocation = try await service.allocation(
@@ -102,7 +105,8 @@ extension ResourcesAPI {
             )
             return .json(document(kind, allocation, call.version, only: names))
         }
-        routes.ironic(.delete, "/v1/nodes/:node/allocation", .member) { call in
+        routes.ironic(.delete, "/v1/nodes/:node/allocation", .member, kind.deletion(" of a node")) {
+            call in
             try call.require(minor: kind.minor)
             let allocation = try await service.allocation(
                 of: try call.parameter("node"),

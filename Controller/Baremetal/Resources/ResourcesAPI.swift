@@ -26,7 +26,8 @@ package struct ResourcesAPI: RouteArea {
                 routes.ironic(
                     .get,
                     "/v1/nodes/:node/\(path)\(detail ? "/detail" : "")",
-                    .reader
+                    .reader,
+                    kind.listing(" of a node", isDetailed: detail)
                 ) { call in
                     try await list(
                         kind,
@@ -41,7 +42,8 @@ package struct ResourcesAPI: RouteArea {
             routes.ironic(
                 .get,
                 "/v1/portgroups/:id/ports\(detail ? "/detail" : "")",
-                .reader
+                .reader,
+                ResourceKind.port.listing(" of a port group", isDetailed: detail)
             ) { call in
                 try call.require(minor: 24)
                 let group = try await service.resource(
@@ -63,22 +65,27 @@ package struct ResourcesAPI: RouteArea {
     }
 
     private func add(_ kind: ResourceKind, to routes: Routes) {
-        routes.ironic(.get, kind.path, .reader) { call in
+        routes.ironic(.get, kind.path, .reader, kind.listing(isDetailed: false)) { call in
             try await list(kind, call, detail: false)
         }
         if kind.hasDetail {
-            routes.ironic(.get, kind.path + "/detail", .reader) { call in
+            routes.ironic(
+                .get,
+                kind.path + "/detail",
+                .reader,
+                kind.listing(isDetailed: true)
+            ) { call in
                 try await list(kind, call, detail: true)
             }
         }
-        routes.ironic(.get, kind.path + "/:id", .reader) { call in
+        routes.ironic(.get, kind.path + "/:id", .reader, kind.showing()) { call in
             try call.require(minor: kind.minor)
             let names = try kind.wanted(call.request.query("fields"), call.version)
             let resource = try await service.resource(kind, try id(call), by: call.principal)
             return .json(document(kind, resource, call.version, only: names))
         }
         if kind.table != ResourceKind.allocation.table {
-            routes.ironic(.post, kind.path, .member) { call in
+            routes.ironic(.post, kind.path, .member, kind.creation) { call in
                 try call.require(minor: kind.minor)
                 let resource = try await service.create(
                     kind,
@@ -88,13 +95,13 @@ package struct ResourcesAPI: RouteArea {
                 )
                 return created(kind, resource, call)
             }
-            routes.ironic(.delete, kind.path + "/:id", .member) { call in
+            routes.ironic(.delete, kind.path + "/:id", .member, kind.deletion()) { call in
                 try call.require(minor: kind.minor)
                 try await service.delete(kind, try id(call), by: call.principal)
                 return .empty()
             }
         }
-        routes.ironic(.patch, kind.path + "/:id", .member) { call in
+        routes.ironic(.patch, kind.path + "/:id", .member, kind.change) { call in
             try call.require(minor: max(kind.minor, kind.patchMinor))
             let patch = try await call.request.json(call.context)
             let version = call.version
