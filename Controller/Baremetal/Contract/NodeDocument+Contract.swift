@@ -16,7 +16,7 @@ extension Schema {
     /// Every field of the newest version; older versions, `fields` and lists show fewer.
     static let node = Schema.object(
         Dictionary(
-            uniqueKeysWithValues: NodeDocument.fields.map { field in
+            uniqueKeysWithValues: NodeField.all.map { field in
                 let since = "Since 1.\(field.minor)."
                 return (
                     field.name, field.minor > 1 ? shape(field.name).note(since) : shape(field.name)
