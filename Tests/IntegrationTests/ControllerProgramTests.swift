@@ -106,6 +106,30 @@ import Testing
         #expect(result.errorOutput.contains("“api.prot” (\(file):2)"), "\(result.errorOutput)")
     }
 
+    @Test(arguments: [
+        ["undercloud", "install"], ["undercloud", "uninstall"], ["lab", "up"], ["lab", "down"],
+    ])
+    func `what needs root says so in a sentence to everybody else`(
+        words: [String]
+    ) async throws {
+        // The repository may lie where only root looks.
+        let folder = try TemporaryFolder()
+        let program = folder.path + "/rdo"
+        try FileManager.default.copyItem(atPath: BuiltProgram.path("rdo"), toPath: program)
+        #expect(chmod(folder.path, 0o755) == 0 && chmod(program, 0o755) == 0)
+        let result = try await Tool.run(
+            "setpriv",
+            ["--reuid=65534", "--regid=65534", "--clear-groups", program] + words,
+            budget: .seconds(30),
+            time: SystemTime()
+        )
+        #expect(result.exitCode != 0)
+        let sentence = result.errorOutput
+        #expect(sentence.contains("cannot ") && sentence.contains("root"), "\(sentence)")
+        // The lab lists whatever it lacks, line by line.
+        #expect(sentence.split(separator: "\n").count <= 2, "\(sentence)")
+    }
+
     @Test func `the command line and the controller tell their usage`() async throws {
         for program in ["rdo", "rdo-controller", "rdo-ramdisk"] {
             let result = try await Tool.run(

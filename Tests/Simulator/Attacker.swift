@@ -1,4 +1,5 @@
 import Basics
+import Boot
 import FoundationEssentials
 import Protocol
 import Transport
@@ -43,11 +44,26 @@ final class Attacker: Sendable {
         }
     }
 
-    private func makeLine() -> SimulatedAgentLink? {
+    /// A second machine with the MAC of one of ours boots: it gets that one's lease and fragment, makes a
+    /// key of its own, and is the first or the second to enrol.
+    func bootTwin() {
+        let victim = dice.value.pick(world.machines)
+        world.log.add("attacker", "boots a twin of \(victim.name)")
+        world.spawn("twin") { [self] in
+            guard let fragment = await world.askFragment(of: victim),
+                let line = makeLine(address: victim.address)
+            else { return }
+            // That nobody answers him is fine with him.
+            _ = try? await line.enrol(request(fragment.token.revealBytes(), as: victim))
+            line.finish()
+        }
+    }
+
+    private func makeLine(address: String = "192.0.2.99") -> SimulatedAgentLink? {
         CurvePublicKey(bytes: dice.value.bytes(32)).map {
             world.network.makeAgent(
                 key: $0,
-                address: "192.0.2.99",
+                address: address,
                 owner: "attacker",
                 life: Life()
             )
@@ -66,19 +82,25 @@ final class Attacker: Sendable {
         guard let line = makeLine() else { return }
         let victim = dice.value.pick(world.machines)
         world.log.add("attacker", "enrols as \(victim.name)")
-        var request = WireEnrolRequest()
-        request.versionMin = WireVersion.oldest
-        request.versionMax = WireVersion.current
-        request.exchange = Data(dice.value.bytes(16))
+        var request = request(token, as: victim)
         request.role = dice.value.happens(500) ? .ramdisk : .overcloud
-        request.token = Data(token)
-        request.bootMac = victim.mac
-        request.macs = [victim.mac]
         world.spawn("attacker") { [request] in
             // No answer is fine with him.
             _ = try? await line.enrol(request)
             line.finish()
         }
+    }
+
+    private func request(_ token: [UInt8], as victim: SimulatedMachine) -> WireEnrolRequest {
+        var request = WireEnrolRequest()
+        request.versionMin = WireVersion.oldest
+        request.versionMax = WireVersion.current
+        request.exchange = Data(dice.value.bytes(16))
+        request.role = .ramdisk
+        request.token = Data(token)
+        request.bootMac = victim.mac
+        request.macs = [victim.mac]
+        return request
     }
 
     /// One of our machines reports for another, with that one's session and command.

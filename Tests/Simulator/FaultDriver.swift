@@ -76,6 +76,7 @@ struct FaultDriver {
         let attacker = Attacker(world: world)
         every(.forgery, .seconds(3), .seconds(30)) { attacker.forge() }
         every(.replay, .seconds(2), .seconds(20)) { attacker.replay() }
+        every(.twinMachine, .seconds(2), .seconds(40)) { attacker.bootTwin() }
     }
 
     /// Does something again and again while this kind of fault is switched on.

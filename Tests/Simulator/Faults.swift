@@ -25,6 +25,7 @@ package enum FaultKind: String, CaseIterable, Sendable {
     case operatorAborts
     case imageServer
     case puppetFails
+    case twinMachine
 }
 
 /// Which kinds of fault a world has, and what else distinguishes it.
@@ -38,7 +39,13 @@ package struct FaultPlan: Sendable {
     package init(seed: UInt64) {
         var dice = Dice(seed: seed, "plan")
         let permille = dice.happens(100) ? 0 : 150 + dice.below(350)
-        kinds = Set(FaultKind.allCases.filter { _ in dice.happens(permille) })
+        // A kind that came later has dice of its own, so that older seeds keep their worlds.
+        var later = Dice(seed: seed, "later kinds")
+        kinds = Set(
+            FaultKind.allCases.filter {
+                $0 == .twinMachine ? later.happens(permille) : dice.happens(permille)
+            }
+        )
         machines = dice.pick([1, 1, 2, 2, 3])
         faultsLast = kinds.isEmpty ? .seconds(60) : .seconds(200 + dice.below(500))
     }

@@ -63,9 +63,11 @@ package struct BenchRunner {
             add(figures)
             report.skipped += skipped
         case .image:
-            let (figures, skipped) = try await ImageSection(options: options).run()
-            add(figures)
-            report.skipped += skipped
+            let found = try await ImageSection(options: options).run()
+            add(found.figures)
+            report.comparisons += found.comparisons
+            report.head += found.head
+            report.skipped += found.skipped
         }
     }
 

@@ -15,7 +15,16 @@ struct ImageSection {
     /// seconds.
     private static let peerSeconds = 4.8
 
-    func run() async throws -> (figures: [Figure], skipped: [String]) {
+    /// What the section found out.
+    struct Findings {
+        var figures: [Figure] = []
+        var comparisons: [Report.Comparison] = []
+        /// Versions of the peers.
+        var head: [String] = []
+        var skipped: [String] = []
+    }
+
+    func run() async throws -> Findings {
         let stage = try await ImageStage.make(options)
         do {
             let result = try await run(on: stage)
@@ -28,12 +37,10 @@ struct ImageSection {
         }
     }
 
-    private func run(
-        on stage: ImageStage
-    ) async throws -> (figures: [Figure], skipped: [String]) {
-        var skipped: [String] = []
+    private func run(on stage: ImageStage) async throws -> Findings {
+        var found = Findings()
         let place = stage.isLoop ? "loop device over a file" : "file"
-        var figures = [
+        found.figures = [
             Figure(
                 "image.upload",
                 "upload of the raw image: checked, cut, compressed",
@@ -44,7 +51,7 @@ struct ImageSection {
         ]
         let remote = HTTPSImageSources(time: SystemTime())
         let whole = try await write(stage, remote)
-        figures.append(
+        found.figures.append(
             Figure(
                 "image.https",
                 "image from HTTPS to a verified \(place)",
@@ -58,10 +65,10 @@ struct ImageSection {
             )
         )
         let alone = try await write(stage, LocalChunks(stage))
-        let tools = try await tools(stage, &skipped)
-        figures += tools
+        let tools = try await tools(stage, &found.skipped)
+        found.figures += tools
         let best = tools.map(\.median).min()
-        figures.append(
+        found.figures.append(
             Figure(
                 "image.alone",
                 "the write alone: chunks from memory, unpacked and verified",
@@ -73,7 +80,16 @@ struct ImageSection {
                     "the agent's own CPU \(number(alone.ownSeconds)) s; the target is the faster of the tools' times, divided by 0.9"
             )
         )
-        return (figures, skipped)
+        guard options.peers else { return found }
+        do {
+            let (version, comparisons) = try await IPAWrites(stage: stage, options: options)
+                .measure()
+            found.comparisons = comparisons
+            found.head.append("peer: \(version)")
+        } catch {
+            found.skipped.append("IPA's writes: \(error)")
+        }
+        return found
     }
 
     private struct Outcome {
