@@ -83,6 +83,7 @@ package let baremetalMigrations = [
     ),
     resourceTables,
     turnTables,
+    bulkTables,
 ]
 
 extension Transaction {

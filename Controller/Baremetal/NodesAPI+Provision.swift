@@ -10,7 +10,7 @@ extension NodesAPI {
         routes.ironic(.put, "/v1/nodes/:node/states/provision", .member, .provision) { call in
             let reference = try call.parameter("node")
             var body = try await call.object()
-            try await expandRunbook(&body, reference, call)
+            try await service.expandRunbook(&body, reference, call.version, by: call.principal)
             let wish = try ProvisionWish(body, call.version)
             let node = try await service.request(wish, for: reference, by: call.principal)
             var response = Response.empty(.accepted)
@@ -18,20 +18,23 @@ extension NodesAPI {
             return response
         }
     }
+}
 
+extension NodesService {
     /// Puts a runbook's steps in the place of its name.
     /// - Throws: `Fault` of kind `invalid` when the runbook is not approved for the node.
-    private func expandRunbook(
+    func expandRunbook(
         _ body: inout [String: JSONValue],
         _ reference: String,
-        _ call: BaremetalCall
+        _ version: Microversion,
+        by principal: Principal
     ) async throws {
         guard let name = body.removeValue(forKey: "runbook"), name != .null else { return }
         let target = body["target"]?.text ?? ""
-        guard call.version.minor >= 92, let name = name.text else {
+        guard version.minor >= 92, let name = name.text else {
             throw Fault(
                 .notAcceptable,
-                "cannot take a runbook in API version \(call.version.text): it exists since 1.92"
+                "cannot take a runbook in API version \(version.text): it exists since 1.92"
             )
         }
         guard let key = ["clean": "clean_steps", "service": "service_steps"][target] else {
@@ -40,10 +43,10 @@ extension NodesAPI {
         guard body[key] == nil || body[key] == .null else {
             throw Fault(.invalid, "cannot take both \(key) and a runbook: leave one out")
         }
-        let runbook = try await service.resource(.runbook, name, by: call.principal)
-        let node = try await service.node(reference, by: call.principal)
+        let runbook = try await resource(.runbook, name, by: principal)
+        let node = try await self.node(reference, by: principal)
         let approved =
-            call.version.minor >= 112
+            version.minor >= 112
             ? Set(runbook.texts("traits")) : [runbook.text("name") ?? ""]
         guard !approved.isDisjoint(with: node.traits) else {
             throw Fault(

@@ -47,30 +47,11 @@ extension NodesAPI {
     }
 
     private func power(_ call: BaremetalCall) async throws -> Response {
-        let body = try await call.object()
-        guard let word = body["target"]?.text, let target = PowerWish.Target(rawValue: word) else {
-            throw Fault(
-                .invalid,
-                "cannot change the power: target must be one of \(PowerWish.Target.allCases.map(\.rawValue).joined(separator: ", "))"
-            )
-        }
-        if [.softOff, .softReboot].contains(target) || body["timeout"] != nil {
-            try call.accept(minor: 27, "soft power changes and timeouts")
-        }
-        var budget: Duration?
-        if let timeout = body["timeout"], timeout != .null {
-            guard let seconds = timeout.integer, (1...86_400).contains(seconds) else {
-                throw Fault(
-                    .invalid,
-                    "cannot change the power: timeout must be 1 to 86400 seconds"
-                )
-            }
-            budget = .seconds(seconds)
-        }
+        let order = try PowerOrder(try await call.object(), call.version)
         _ = try await service.requestPower(
-            target,
+            order.target,
             of: try call.parameter("node"),
-            within: budget,
+            within: order.budget,
             by: call.principal
         )
         return .empty(.accepted)
@@ -138,5 +119,40 @@ extension NodesAPI {
             )
             return .empty(.accepted)
         }
+    }
+}
+
+/// A power change as a request asks for it.
+struct PowerOrder: Sendable, Equatable {
+    let target: PowerWish.Target
+    /// How long it may take; `nil` as the configuration says.
+    let budget: Duration?
+
+    /// Reads the body of a request.
+    /// - Throws: `Fault`: `invalid` that names what is wrong, `notAcceptable` for what is of a newer version.
+    init(_ body: [String: JSONValue], _ version: Microversion) throws {
+        guard let word = body["target"]?.text, let target = PowerWish.Target(rawValue: word) else {
+            throw Fault(
+                .invalid,
+                "cannot change the power: target must be one of \(PowerWish.Target.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
+        }
+        if [.softOff, .softReboot].contains(target) || body["timeout"] != nil {
+            guard version.minor >= 27 else {
+                throw Fault(
+                    .notAcceptable,
+                    "cannot take soft power changes and timeouts in API version \(version.text): they exist since 1.27"
+                )
+            }
+        }
+        self.target = target
+        guard let timeout = body["timeout"], timeout != .null else {
+            budget = nil
+            return
+        }
+        guard let seconds = timeout.integer, (1...86_400).contains(seconds) else {
+            throw Fault(.invalid, "cannot change the power: timeout must be 1 to 86400 seconds")
+        }
+        budget = .seconds(seconds)
     }
 }

@@ -143,33 +143,41 @@ package final class NodesService: Sendable {
     package func update(
         _ reference: String,
         by principal: Principal?,
+        also note: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in },
         edit: @escaping @Sendable (inout Node) throws -> Void
     ) async throws -> Node {
-        let node = try await change(reference, by: principal, cause: "updated") { node in
-            let before = node
-            try edit(&node)
-            let isWorking = before.wait != nil && before.maintenance == nil
-            guard !isWorking || before.driver == node.driver else {
-                throw Fault(
-                    .conflict,
-                    "cannot update node \(before.label): it is \(before.state.ironicName); wait until that is over or abort it"
-                )
-            }
-            try NodeAccess.check(node, editedFrom: before, by: principal)
-            try self.check(node)
-        }
+        let node = try await change(
+            reference,
+            by: principal,
+            cause: "updated",
+            { node in
+                let before = node
+                try edit(&node)
+                let isWorking = before.wait != nil && before.maintenance == nil
+                guard !isWorking || before.driver == node.driver else {
+                    throw Fault(
+                        .conflict,
+                        "cannot update node \(before.label): it is \(before.state.ironicName); wait until that is over or abort it"
+                    )
+                }
+                try NodeAccess.check(node, editedFrom: before, by: principal)
+                try self.check(node)
+            },
+            also: note
+        )
         queue.wake(node.id)
         return node
     }
 
     /// Asks for a node to be brought into another provision state.
     ///
-    /// Returns once the wish is stored.
+    /// Returns once the wish is stored; `note` writes in the same transaction.
     /// - Throws: `InvalidTransition` when the node's state does not allow it; `Fault`.
     package func request(
         _ wish: ProvisionWish,
         for reference: String,
-        by principal: Principal?
+        by principal: Principal?,
+        also note: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in }
     ) async throws -> Node {
         let seen = try await node(reference, by: principal)
         try NodeAccess.requireChange(of: seen, by: principal, to: "\(wish.verb) node \(seen.label)")
@@ -193,6 +201,7 @@ package final class NodesService: Sendable {
             try node.apply(event, at: self.time.now)
             if node.attempt != before { node.party = Self.party(of: principal) }
         } also: { transaction, node in
+            try note(transaction, node)
             if case .deploying = node.state {
                 try transaction.save(
                     configDrive: wish.configDrive,
@@ -214,15 +223,22 @@ package final class NodesService: Sendable {
         _ target: PowerWish.Target,
         of reference: String,
         within budget: Duration?,
-        by principal: Principal?
+        by principal: Principal?,
+        also note: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in }
     ) async throws -> Node {
-        let node = try await change(reference, by: principal, cause: target.rawValue) { node in
-            try node.requestPower(
-                target,
-                within: budget ?? self.settings.budgets.power,
-                at: self.time.now
-            )
-        }
+        let node = try await change(
+            reference,
+            by: principal,
+            cause: target.rawValue,
+            { node in
+                try node.requestPower(
+                    target,
+                    within: budget ?? self.settings.budgets.power,
+                    at: self.time.now
+                )
+            },
+            also: note
+        )
         queue.wake(node.id)
         return node
     }
@@ -232,11 +248,18 @@ package final class NodesService: Sendable {
         _ isSet: Bool,
         reason: String?,
         of reference: String,
-        by principal: Principal?
+        by principal: Principal?,
+        also note: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in }
     ) async throws {
-        let node = try await change(reference, by: principal, cause: "maintenance") { node in
-            node.setMaintenance(isSet ? Maintenance(reason: reason, since: self.time.now) : nil)
-        }
+        let node = try await change(
+            reference,
+            by: principal,
+            cause: "maintenance",
+            { node in
+                node.setMaintenance(isSet ? Maintenance(reason: reason, since: self.time.now) : nil)
+            },
+            also: note
+        )
         queue.wake(node.id)
     }
 

@@ -8,7 +8,10 @@ struct NodeCommand: AsyncParsableCommand {
         commandName: "node",
         abstract: "Register, introspect and deploy many machines at once.",
         discussion: "For one machine at a time use “openstack baremetal node …”.",
-        subcommands: [NodeImportCommand.self, NodeIntrospectCommand.self, NodeDeployCommand.self]
+        subcommands: [
+            NodeImportCommand.self, NodeIntrospectCommand.self, NodeDeployCommand.self,
+            NodePowerCommand.self, NodeMaintenanceCommand.self,
+        ]
     )
 }
 

@@ -22,6 +22,7 @@ struct Areas {
     let gateway: AgentGateway
     let reconciler: NodeReconciler
     let deployments: DeploymentReconciler
+    let bulk: BulkService
 
     init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) throws {
         let time = SystemTime()
@@ -68,6 +69,7 @@ struct Areas {
         bootRoutes = try Self.bootRoutes(policy, leases, configuration, logger)
         reconciler = metal.reconciler
         self.deployments = deployments
+        bulk = BulkService(nodes: metal.nodes, audit: core.identity)
         let dashboard = try Self.dashboard(
             core,
             configuration,
@@ -81,6 +83,7 @@ struct Areas {
         )
         routes =
             Self.openStack(core, metal, configuration.api.publicURL) + [
+                BulkAPI(service: bulk, publicURL: configuration.api.publicURL),
                 AgentImagesAPI(service: core.images), DeploymentsAPI(service: runs),
                 EventsAPI(database: core.database, feed: core.feed, time: time),
                 TelemetryAPI(service: telemetry),

@@ -170,6 +170,12 @@ struct SurfaceMiddleware: RouterMiddleware {
         _ request: Request,
         _ context: APIContext
     ) async -> Fault {
+        if error is CancellationError, Task.isCancelled {
+            return Fault(
+                .unavailable,
+                "cannot finish \(request.method.rawValue) \(request.uri.path): the controller stops; look what came of it before you send it again"
+            )
+        }
         guard let http = error as? any HTTPResponseError else { return Fault(error) }
         guard http.status == .notFound, context.endpointPath == "NotFound" else {
             let kind = Fault.Kind.allCases.first { $0.status == http.status } ?? .invalid

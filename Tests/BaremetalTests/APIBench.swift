@@ -102,6 +102,7 @@ extension Bench {
             NodesAPI(service: service, publicURL: root),
             ResourcesAPI(service: service, publicURL: root),
             DriversAPI(service: service, publicURL: root),
+            BulkAPI(service: bulk, publicURL: root),
         ]
         for area in areas { area.addRoutes(to: surface) }
         try await Application(router: surface.makeRouter()).test(.router) {

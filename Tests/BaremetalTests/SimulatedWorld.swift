@@ -396,6 +396,8 @@ struct Bench {
     let service: NodesService
     var reconciler: NodeReconciler
     let policy: NodeBootPolicy
+    let bulk: BulkService
+    let trail = Trail()
     let feed = ChangeFeed()
 
     init(
@@ -426,6 +428,7 @@ struct Bench {
         )
         reconciler = NodeReconciler(service: service, agents: world, keys: world)
         policy = NodeBootPolicy(service: service, keys: world)
+        bulk = BulkService(nodes: service, audit: trail)
     }
 
     /// Registers a machine with its port.
@@ -472,10 +475,6 @@ struct Bench {
                 try await reconciler.agentResult(result, from: id)
             }
         }
-    }
-
-    func state(_ id: NodeID) async throws -> String {
-        try await service.find(id)?.state.ironicName ?? "gone"
     }
 
     func ask(_ wish: ProvisionWish, _ id: NodeID) async throws {

@@ -24,6 +24,12 @@ private func party(
     )
 }
 
+extension Bench {
+    func state(_ id: NodeID) async throws -> String {
+        try await service.find(id)?.state.ironicName ?? "gone"
+    }
+}
+
 @Suite struct TurnOrderTests {
     struct Case: Sendable, CustomTestStringConvertible {
         let testDescription: String
