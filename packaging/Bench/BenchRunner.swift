@@ -72,6 +72,7 @@ package struct BenchRunner {
     }
 
     private mutating func runPeers() async throws {
+        guard options.sections.contains(.api) || options.sections.contains(.deploy) else { return }
         for mode in IronicServer.Mode.allCases {
             Console.line("peer: Ironic, \(mode.words)")
             let server = try await IronicServer.start(mode, options)

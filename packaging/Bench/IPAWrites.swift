@@ -69,7 +69,7 @@ struct IPAWrites {
         try await eventually("the server of files", within: .seconds(30)) {
             // Nothing listens at first.
             let probe = LoadTarget(host: "127.0.0.1", port: port)
-            return (try? LoadConnection(probe).ask("HEAD", "/disk.raw"))?.status == 200
+            return (try? LoadConnection(probe).ask("GET", "/"))?.status == 200
         }
         return (process, port)
     }
