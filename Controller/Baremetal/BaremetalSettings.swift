@@ -4,8 +4,10 @@ import Protocol
 /// What the configuration says about this area.
 package struct BaremetalSettings: Sendable {
     package var budgets = NodeBudgets()
-    /// Whether `provide` and undeploy wipe the disks' metadata, unless the node says otherwise.
+    /// Whether `provide` and undeploy clean the disks, unless the node says otherwise.
     package var automatedClean = true
+    /// Other turns of cleaning steps than their own, by `interface.step`; 0 leaves one out.
+    package var cleanPriorities: [String: Int] = [:]
     /// Whether machines that nobody registered get the ramdisk and become nodes in state `enroll`.
     package var isDiscoveryOpen = false
     /// Whether a machine without registered ports is recognised by the BMC address that it tells itself.

@@ -68,6 +68,12 @@ struct NodeDocument: Sendable {
         return version.minor < 39 && word == "inspect wait" ? "inspecting" : word
     }
 
+    /// The present step, if it belongs to this kind of work.
+    func step(_ kind: String) -> JSONValue {
+        guard kind == node.planKind, let step = node.plan?.current else { return .object([:]) }
+        return step.document
+    }
+
     func interface(_ name: String) -> String? {
         node.interfaces[name] ?? DriverInterfaces.of(node.driver)[name]?.first
     }
@@ -85,6 +91,11 @@ struct NodeDocument: Sendable {
     var internals: [String: JSONValue] {
         var members: [String: JSONValue] = ["rdo_attempt": .integer(Int64(node.attempt.number))]
         if let waiting { members["rdo_waiting"] = waiting }
+        if let plan = node.plan, let kind = node.planKind {
+            members["\(kind)_steps"] = .array(plan.steps.map(\.document))
+            members["\(kind)_step_index"] = .integer(Int64(plan.index))
+            if plan.endsAfterStep { members["rdo_ends_after_step"] = true }
+        }
         if node.wait == nil, let obstacle = node.obstacle {
             members["rdo_obstacle"] = Self.document(of: obstacle)
         }

@@ -20,15 +20,15 @@ package enum NodeEvent: Sendable, Equatable {
 package enum NodeWish: Sendable, Equatable {
     case manage
     case inspect
-    /// - clean: whether the disks' metadata is wiped first.
-    case provide(clean: Bool)
-    case deploy(DeployOrder)
-    case rebuild(DeployOrder)
+    /// With steps of automated cleaning, if there are any.
+    case provide(StepPlan?)
+    case deploy(DeployOrder, StepPlan)
+    case rebuild(DeployOrder, StepPlan)
     case delete
     case abort
     /// Takes over a machine that runs already.
     case adopt(DeployOrder)
-    /// Takes the operator's steps; without the ramdisk when `ramdisk` is false.
+    /// Takes the operator's steps; the ramdisk is brought up before when `ramdisk` is true.
     case clean(StepPlan, ramdisk: Bool)
     case service(StepPlan)
     /// Ends a rest.
@@ -95,9 +95,9 @@ package enum NodeFact: Sendable, Equatable {
     case restarted
     /// The installed system runs.
     case installed
-    /// Keys are revoked and the power is off.
-    case tornDown(clean: Bool)
-    /// The present step of a service is done.
+    /// Keys are revoked and the power is off; what comes are the steps of automated cleaning.
+    case tornDown(StepPlan?)
+    /// The controller has done the present step.
     case stepDone
     /// The rescue system runs.
     case rescued
@@ -150,8 +150,8 @@ package enum NodeFact: Sendable, Equatable {
 package enum NodeAction: Sendable, Equatable {
     /// The BMC answers to the address and password in the node's driver information.
     case verifyBMC
-    /// The ramdisk runs on the machine.
-    case bringUpRamdisk
+    /// The ramdisk runs on the machine; agents that spoke before `since` do not count.
+    case bringUpRamdisk(since: Timestamp?)
     /// The agent of a boot after `poweredAt` speaks.
     case awaitRamdisk(poweredAt: Timestamp)
     /// The ramdisk's agent works on this command.
@@ -164,8 +164,12 @@ package enum NodeAction: Sendable, Equatable {
     case awaitInstalled(hasAgent: Bool, bootID: String, since: Timestamp)
     /// No key of the node is valid and the machine is off.
     case tearDown
-    /// The present step of a service is over.
-    case endServiceStep
+    /// The power change of the present step is over.
+    case endPowerStep
+    /// The present step's time has passed.
+    case endWait(until: Timestamp)
+    /// The driver has done this step.
+    case takeDriverStep(NodeStep)
     /// The rescue system runs.
     case enterRescue
     /// The installed system runs again.
@@ -177,9 +181,9 @@ package enum NodeAction: Sendable, Equatable {
     package var touchesPower: Bool {
         switch self {
         case .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower, .enterRescue,
-            .leaveRescue:
+            .leaveRescue, .takeDriverStep:
             true
-        case .verifyBMC, .awaitRamdisk, .run, .awaitInstalled, .endServiceStep: false
+        case .verifyBMC, .awaitRamdisk, .run, .awaitInstalled, .endPowerStep, .endWait: false
         }
     }
 }
@@ -187,8 +191,9 @@ package enum NodeAction: Sendable, Equatable {
 /// What the ramdisk's agent is told to do.
 package enum AgentWork: Sendable, Equatable {
     case inspect
-    case eraseMetadata
     case writeImage(DeployOrder)
+    /// A step of a plan.
+    case step(NodeStep)
 }
 
 /// Says that a node's state has no row for a wish.

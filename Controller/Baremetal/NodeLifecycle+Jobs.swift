@@ -23,6 +23,19 @@ extension Node {
         case .boot: advanceBoot(job, fact, at: now)
         case .awaitAgent: advanceAwaitAgent(job, fact, at: now)
         case .command(let id, _): advanceCommand(job, id, fact, at: now)
+        case .step: advanceStep(fact)
+        }
+    }
+
+    /// The step is the controller's own.
+    private func advanceStep(_ fact: NodeFact) -> JobOutcome {
+        switch fact {
+        case .stepDone: .done(device: "")
+        case .refused(let message): .failed(message)
+        case .budgetExceeded: .failed(heldUp("it took too long"))
+        case .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady, .agentMissing,
+            .commandDone, .commandFailed, .bootDeviceSet, .restarted, .installed, .tornDown:
+            .ignored
         }
     }
 
@@ -126,78 +139,5 @@ extension Node {
         job.phase = .boot
         job.since = now
         return .goesOn(job)
-    }
-
-    mutating func takeDeploying(_ job: DeployJob, _ fact: NodeFact, at now: Timestamp) {
-        var next = job
-        switch job.stage {
-        case .ramdisk(let ramdisk):
-            let bootID = if case .command(_, let bootID) = ramdisk.phase { bootID } else { "" }
-            switch advance(ramdisk, fact, at: now) {
-            case .ignored: return
-            case .goesOn(let ramdisk): next.stage = .ramdisk(ramdisk)
-            case .failed(let reason): return failDeploying(reason)
-            case .done(let device):
-                next.device = device
-                next.stage = .bootDevice(bootID: bootID, since: now)
-            }
-        case .bootDevice(let bootID, _):
-            switch fact {
-            case .bootDeviceSet(let restart):
-                next.stage = .restart(command: restart, bootID: bootID, since: now)
-            case .refused(let message): return failDeploying(message)
-            case .budgetExceeded:
-                return failDeploying(heldUp("its firmware could not be told to boot from the disk"))
-            case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
-                .agentMissing, .commandDone,
-                .commandFailed, .restarted, .installed, .tornDown:
-                return
-            }
-        case .restart(let command, let bootID, _):
-            switch fact {
-            case .commandDone(command, _), .restarted, .agentMissing:
-                next.stage = .awaitInstalled(bootID: bootID, since: now)
-            case .installed: return finishDeploying(job, at: now)
-            case .refused(let message): return failDeploying(message)
-            case .budgetExceeded:
-                return failDeploying(heldUp("its machine did not leave the ramdisk"))
-            case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
-                .commandDone, .commandFailed,
-                .bootDeviceSet, .tornDown:
-                return
-            }
-        case .awaitInstalled:
-            switch fact {
-            case .installed: return finishDeploying(job, at: now)
-            case .refused(let message): return failDeploying(message)
-            case .budgetExceeded:
-                return failDeploying(
-                    heldUp(
-                        "the agent of the installed system did not say hello in time; look at the machine's console"
-                    )
-                )
-            case .stepDone, .rescued, .unrescued, .bmcVerified, .bootStarted, .agentReady,
-                .agentMissing, .commandDone,
-                .commandFailed, .bootDeviceSet, .restarted, .tornDown:
-                return
-            }
-        }
-        state = .deploying(job: next)
-    }
-
-    private mutating func failDeploying(_ reason: String) {
-        fail(.deployFailed, "cannot deploy node \(label): \(reason)")
-    }
-
-    private mutating func finishDeploying(_ job: DeployJob, at now: Timestamp) {
-        state = .active(
-            installation: Installation(
-                image: job.order.image,
-                hasAgent: job.order.hasAgent,
-                device: job.device,
-                attempt: attempt,
-                since: now
-            )
-        )
     }
 }

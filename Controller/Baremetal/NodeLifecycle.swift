@@ -44,20 +44,28 @@ package enum NodeLifecycle {
     private static func ramdisk(
         _ state: ProvisionState.Name,
         done: [ProvisionState.Name],
-        rest: [ProvisionState.Name] = [],
-        failed: ProvisionState.Name
+        ready: [ProvisionState.Name] = [],
+        failed: ProvisionState.Name,
+        aborted: [ProvisionState.Name] = []
     ) -> [Row] {
         [
             fact(state, .bootStarted, state),
-            fact(state, .agentReady, [state] + rest),
+            fact(state, .agentReady, [state] + ready),
             fact(state, .agentMissing, state, failed),
-            fact(state, .commandDone, done + rest),
+            fact(state, .commandDone, done),
             fact(state, .commandFailed, state, failed),
             fact(state, .refused, failed),
             fact(state, .budgetExceeded, state, failed),
-            wish(state, .abort, failed),
+            Row(from: state, event: NodeWish.Name.abort.rawValue, to: [failed] + aborted),
         ]
     }
+
+    private static let afterCleaningStep: [ProvisionState.Name] = [
+        .available, .manageable, .cleaning, .cleanHold, .cleanFailed,
+    ]
+    private static let afterDeployStep: [ProvisionState.Name] = [
+        .deploying, .deployHold, .deployFailed,
+    ]
 
     /// Every way to go.
     ///
@@ -75,30 +83,41 @@ package enum NodeLifecycle {
             wish(.inspectFailed, .manage, .manageable),
             wish(.cleanFailed, .manage, .manageable),
             wish(.available, .manage, .manageable),
-            wish(.available, .deploy, .deploying),
-            wish(.deployFailed, .deploy, .deploying),
-            wish(.deployFailed, .rebuild, .deploying),
+            wish(.available, .deploy, .deploying, .deployHold),
+            wish(.deployFailed, .deploy, .deploying, .deployHold),
+            wish(.deployFailed, .rebuild, .deploying, .deployHold),
             wish(.deployFailed, .delete, .deleting),
-            wish(.active, .rebuild, .deploying),
+            wish(.active, .rebuild, .deploying, .deployHold),
             wish(.active, .delete, .deleting),
-            wish(.error, .rebuild, .deploying),
+            wish(.error, .rebuild, .deploying, .deployHold),
             wish(.error, .delete, .deleting),
             fact(.deleting, .tornDown, .cleaning, .available),
             fact(.deleting, .refused, .error),
             fact(.deleting, .budgetExceeded, .error),
             wish(.deploying, .delete, .deleting),
-            fact(.deploying, .bootDeviceSet, .deploying),
+            fact(.deploying, .bootDeviceSet, .deploying, .deployHold),
             fact(.deploying, .restarted, .deploying),
             fact(.deploying, .installed, .active),
+            wish(.deployHold, .unhold, .deploying, .deployHold),
+            wish(.deployHold, .abort, .deployFailed),
+            wish(.deployHold, .delete, .deleting),
         ]
         + ramdisk(.inspecting, done: [.manageable], failed: .inspectFailed)
         + ramdisk(
             .cleaning,
-            done: [.available, .manageable, .cleaning],
-            rest: [.cleanHold],
-            failed: .cleanFailed
+            done: afterCleaningStep,
+            ready: [.cleanHold],
+            failed: .cleanFailed,
+            aborted: [.cleaning]
         )
-        + ramdisk(.deploying, done: [.deploying], failed: .deployFailed)
+        + [fact(.cleaning, .stepDone, afterCleaningStep)]
+        + ramdisk(
+            .deploying,
+            done: afterDeployStep,
+            failed: .deployFailed,
+            aborted: [.deploying]
+        )
+        + [fact(.deploying, .stepDone, afterDeployStep)]
         + [
             wish(.manageable, .clean, .cleaning, .cleanHold),
             wish(.cleanHold, .unhold, .cleaning, .manageable, .cleanHold),
@@ -113,10 +132,10 @@ package enum NodeLifecycle {
             wish(.serviceFailed, .service, .servicing, .serviceHold),
             wish(.serviceFailed, .abort, .active),
             wish(.serviceFailed, .delete, .deleting),
-            fact(.servicing, .stepDone, .servicing, .serviceHold, .active),
+            fact(.servicing, .stepDone, .servicing, .serviceHold, .active, .serviceFailed),
             fact(.servicing, .refused, .serviceFailed),
             fact(.servicing, .budgetExceeded, .serviceFailed),
-            wish(.servicing, .abort, .serviceFailed),
+            wish(.servicing, .abort, .serviceFailed, .servicing),
             wish(.serviceHold, .unhold, .servicing, .serviceHold, .active),
             wish(.serviceHold, .abort, .serviceFailed),
             fact(.rescuing, .rescued, .rescue),
@@ -190,7 +209,7 @@ extension Node {
     /// The command that is out to the ramdisk's agent, if any.
     package var command: CommandID? {
         if let job = state.ramdiskJob { return job.command }
-        if case .deploying(let job) = state, case .restart(let command, _, _) = job.stage {
+        if case .deploying(let job) = state, case .restart(let command, _) = job.stage {
             return command
         }
         return nil
@@ -216,11 +235,14 @@ extension Node {
             inspectionStartedAt = now
             inspectionFinishedAt = nil
             begin(.inspecting(job: RamdiskJob(at: now)))
-        case .provide(let clean):
-            begin(clean ? .cleaning(job: RamdiskJob(at: now)) : .available)
-        case .deploy(let order), .rebuild(let order):
-            let job = DeployJob(order: order, stage: .ramdisk(RamdiskJob(at: now)), device: "")
-            begin(.deploying(job: job))
+        case .provide(let plan):
+            if let plan {
+                beginCleaning(plan, ramdisk: plan.takesRamdisk, at: now)
+            } else {
+                begin(.available)
+            }
+        case .deploy(let order, let plan), .rebuild(let order, let plan):
+            beginDeploying(order, plan, at: now)
         case .delete: begin(.deleting)
         case .adopt(let order): begin(.adopting(order: order))
         case .clean(let plan, let ramdisk): beginCleaning(plan, ramdisk: ramdisk, at: now)
@@ -241,26 +263,38 @@ extension Node {
     private mutating func endRest(at now: Timestamp) {
         if case .cleanHold(let job) = state { endCleaningStep(job, at: now) }
         if case .serviceHold(let job) = state { endServiceStep(job, at: now) }
+        if case .deployHold(let job) = state { endDeployStep(job, at: now) }
     }
 
     private mutating func abort() {
-        let words = "cannot finish the work on node \(label): it was aborted by request"
         switch state {
+        case .cleaning(var job) where !job.isInterruptible && !isQueued:
+            // A step that must not be interrupted ends, and the work with it.
+            job.plan?.endAfterStep()
+            state = .cleaning(job: job)
+            return
+        case .deploying(var job) where !job.isInterruptible && !isQueued:
+            job.plan.endAfterStep()
+            state = .deploying(job: job)
+            return
+        case .servicing(var job) where job.plan.current?.isAbortable == false && !isQueued:
+            job.plan.endAfterStep()
+            state = .servicing(job: job)
+            return
+        case .serviceFailed(let installation): return begin(.active(installation: installation))
         case .verifying: begin(.enroll)
         case .inspecting: begin(.inspectFailed)
         case .cleaning, .cleanHold: begin(.cleanFailed)
-        case .deploying: begin(.deployFailed)
+        case .deploying, .deployHold: begin(.deployFailed)
         case .servicing(let job), .serviceHold(let job):
-            powerWish = nil
             begin(.serviceFailed(installation: job.installation))
         case .rescuing(let installation): begin(.rescueFailed(installation: installation))
-        case .serviceFailed(let installation): return begin(.active(installation: installation))
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
             .active, .deleting, .error, .adopting, .adoptFailed, .rescue, .rescueFailed,
             .unrescuing, .unrescueFailed:
             return
         }
-        lastError = words
+        failAborted(state)
     }
 
     private mutating func take(_ fact: NodeFact, at now: Timestamp) {
@@ -276,13 +310,7 @@ extension Node {
                 inspectionFinishedAt = now
                 state = .manageable
             }
-        case .cleaning(let job):
-            switch advance(job, fact, at: now) {
-            case .ignored: return
-            case .goesOn(let job): state = resting(job)
-            case .failed(let reason): fail(.cleanFailed, "cannot clean node \(label): \(reason)")
-            case .done: endCleaningStep(job, at: now)
-            }
+        case .cleaning(let job): takeCleaning(job, fact, at: now)
         case .deploying(let job): takeDeploying(job, fact, at: now)
         case .deleting: takeDeleting(fact, at: now)
         case .adopting(let order): takeAdopting(order, fact, at: now)
@@ -290,8 +318,8 @@ extension Node {
         case .rescuing(let installation): takeRescue(installation, fact, isEntering: true)
         case .unrescuing(let installation): takeRescue(installation, fact, isEntering: false)
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
-            .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed, .rescue,
-            .rescueFailed, .unrescueFailed:
+            .active, .error, .adoptFailed, .cleanHold, .deployHold, .serviceHold, .serviceFailed,
+            .rescue, .rescueFailed, .unrescueFailed:
             return
         }
     }
@@ -313,12 +341,16 @@ extension Node {
 
     private mutating func takeDeleting(_ fact: NodeFact, at now: Timestamp) {
         switch fact {
-        case .tornDown(let clean):
+        case .tornDown(let plan):
             instanceInfo = [:]
             instanceID = nil
             instanceName = nil
             allocation = nil
-            state = clean ? .cleaning(job: RamdiskJob(at: now)) : .available
+            guard let plan else {
+                state = .available
+                return
+            }
+            beginCleaning(plan, ramdisk: plan.takesRamdisk, at: now)
         case .refused(let message): fail(.error, message)
         case .budgetExceeded:
             fail(

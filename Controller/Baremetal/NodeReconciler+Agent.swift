@@ -19,9 +19,10 @@ extension NodeReconciler {
         }
         switch action {
         case .verifyBMC: return try await verifyBMC(node)
-        case .bringUpRamdisk:
+        case .bringUpRamdisk(let since):
             // A key that another one contests gets nothing; the next boot settles it.
             guard let session = await agents.session(of: node.id, role: .ramdisk),
+                since.map({ session.since >= $0 }) ?? true,
                 try await keys.mayReceiveSecrets(node.id, role: .ramdisk)
             else { return try await bootRamdisk(node) }
             return try await use(session, for: node)
@@ -39,7 +40,11 @@ extension NodeReconciler {
             return try await awaitInstalled(node, hasAgent, bootID, since)
         case .tearDown: return try await tearDown(node)
         case .changePower: return try await changePower(node)
-        case .endServiceStep: return try await endServiceStep(node)
+        case .endPowerStep: return try await endPowerStep(node)
+        case .endWait(let until):
+            guard time.now >= until else { return .wait("the step's time to pass", until: until) }
+            return try await apply(.stepDone, to: node, cause: "the step's time has passed")
+        case .takeDriverStep(let step): return try await take(step, of: node)
         case .enterRescue, .leaveRescue:
             let message = "cannot rescue node \(node.label): its driver has no rescue interface"
             return try await apply(.refused(message), to: node, cause: message)
@@ -58,13 +63,28 @@ extension NodeReconciler {
         case .awaitInstalled: fact = .installed
         case .enterRescue: fact = .rescued
         case .leaveRescue: fact = .unrescued
-        case .verifyBMC, .tearDown, .changePower, .endServiceStep: return nil
+        case .takeDriverStep: fact = .stepDone
+        case .verifyBMC, .tearDown, .changePower, .endPowerStep, .endWait: return nil
         }
         return try await apply(fact, to: node, cause: "pretended")
     }
 
-    /// The power change of a service step came to its end.
-    private func endServiceStep(_ node: Node) async throws -> Outcome {
+    /// Lets the driver do its step, or go on with it.
+    private func take(_ step: NodeStep, of node: Node) async throws -> Outcome {
+        try await withBMC(node) { _, _ in
+            guard let steps = service.drivers[node.driver]?.steps else {
+                let message = "its driver “\(node.driver)” has no such step"
+                return try await apply(.refused(message), to: node, cause: message)
+            }
+            guard let reason = try await steps.take(step, of: node) else {
+                return try await apply(.stepDone, to: node, cause: "\(step.id) is done")
+            }
+            return .wait(reason, until: time.now + Self.lookAgain)
+        }
+    }
+
+    /// The power change of a step came to its end.
+    private func endPowerStep(_ node: Node) async throws -> Outcome {
         guard let error = node.lastError else {
             return try await apply(.stepDone, to: node, cause: "the step is done")
         }
@@ -136,9 +156,7 @@ extension NodeReconciler {
         case .inspect:
             wire.body = .inspect(WireInspect())
             wire.budgetSeconds = seconds(budgets.inspect)
-        case .eraseMetadata:
-            wire.body = .eraseMetadata(WireEraseMetadata())
-            wire.budgetSeconds = seconds(budgets.erase)
+        case .step(let step): try fill(&wire, for: step)
         case .writeImage(let order):
             do {
                 wire.body = .writeImage(try await makeWriteImage(order, node, session))
@@ -148,6 +166,20 @@ extension NodeReconciler {
             wire.budgetSeconds = seconds(budgets.write)
         }
         return await hand(wire, command, to: session)
+    }
+
+    /// The command that a step comes to.
+    private func fill(_ wire: inout WireCommand, for step: NodeStep) throws {
+        switch step.work {
+        case .agent(.eraseMetadata):
+            wire.body = .eraseMetadata(WireEraseMetadata())
+            wire.budgetSeconds = seconds(budgets.erase)
+        case .agent(.writeImage), .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
+            throw Fault(
+                .internalError,
+                "cannot hand step \(step.id) to an agent: it is not an agent's"
+            )
+        }
     }
 
     private func hand(
@@ -215,7 +247,7 @@ extension NodeReconciler {
         _ bootID: String
     ) async throws -> Outcome {
         let now = time.now
-        guard case .deploying(let job) = node.state, case .restart(_, _, let since) = job.stage
+        guard case .deploying(let job) = node.state, case .restart(_, let since) = job.stage
         else { return .settled }
         let session = await agents.session(of: node.id, role: .ramdisk)
         let isGone = session == nil ? wasSent(command, of: node.id) : session?.bootID != bootID

@@ -139,10 +139,10 @@ extension NodeReconciler {
 
     func tearDown(_ node: Node) async throws -> Outcome {
         try await keys.revokeKeys(of: node.id, role: nil)
-        let clean = service.cleans(node)
+        let plan = service.cleaningPlan(of: node)
         return try await withBMC(node) { bmc, power in
             try await bring(node, to: .off, bmc, power)
-            return try await apply(.tornDown(clean: clean), to: node, cause: "torn down") {
+            return try await apply(.tornDown(plan), to: node, cause: "torn down") {
                 $0.powerState = .off
             }
         }

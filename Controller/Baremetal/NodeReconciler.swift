@@ -238,9 +238,9 @@ extension NodeAction {
     /// Whether it needs no BMC, so that a BMC's trouble does not hold it back.
     var isAgentsOwn: Bool {
         switch self {
-        case .awaitRamdisk, .run, .awaitInstalled, .endServiceStep: true
+        case .awaitRamdisk, .run, .awaitInstalled, .endPowerStep, .endWait: true
         case .verifyBMC, .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower,
-            .enterRescue, .leaveRescue:
+            .takeDriverStep, .enterRescue, .leaveRescue:
             false
         }
     }

@@ -58,6 +58,8 @@ package struct NodeDriver: Sendable {
     package let hasAgent: Bool
     /// Whether a BMC address is needed.
     package let needsBMC: Bool
+    /// Steps of its own, beside those of the agent.
+    package var steps: (any DriverSteps)?
 
     package init(name: String, power: any PowerControl, hasAgent: Bool, needsBMC: Bool) {
         self.name = name

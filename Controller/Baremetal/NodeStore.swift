@@ -383,8 +383,8 @@ extension Node {
         case .deleting: return .deleting
         case .error: return .error
         case .adoptFailed: return .adoptFailed
-        case .inspecting, .cleaning, .deploying, .active, .adopting, .cleanHold, .servicing,
-            .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+        case .inspecting, .cleaning, .deploying, .deployHold, .active, .adopting, .cleanHold,
+            .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
             .unrescueFailed, nil:
             throw Fault(
                 .internalError,
@@ -404,8 +404,8 @@ extension Node {
         }
         let stateData: String? =
             switch state {
-            case .inspecting, .cleaning, .deploying, .active, .adopting, .cleanHold, .servicing,
-                .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+            case .inspecting, .cleaning, .deploying, .deployHold, .active, .adopting, .cleanHold,
+                .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
                 .unrescueFailed:
                 try encoded(state)
             case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,

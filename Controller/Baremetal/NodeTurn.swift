@@ -65,8 +65,8 @@ extension ProvisionState {
         case .deploying: .deployment
         case .servicing, .rescuing, .unrescuing: .service
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
-            .deployFailed, .active, .deleting, .error, .adopting, .adoptFailed, .cleanHold,
-            .serviceHold, .serviceFailed, .rescue, .rescueFailed, .unrescueFailed:
+            .deployFailed, .deployHold, .active, .deleting, .error, .adopting, .adoptFailed,
+            .cleanHold, .serviceHold, .serviceFailed, .rescue, .rescueFailed, .unrescueFailed:
             nil
         }
     }
@@ -101,6 +101,9 @@ extension Node {
         guard let queuedAt else { return }
         self.queuedAt = nil
         startedAt = now
+        if isPowerStep, let deadline = powerWish?.deadline {
+            powerWish?.deadline = deadline + (now - queuedAt)
+        }
         switch state {
         case .inspecting(var job):
             job.since = now
@@ -109,20 +112,20 @@ extension Node {
             job.since = now
             state = .cleaning(job: job)
         case .deploying(var job):
-            if case .ramdisk(var ramdisk) = job.stage {
+            switch job.stage {
+            case .ramdisk(var ramdisk):
                 ramdisk.since = now
                 job.stage = .ramdisk(ramdisk)
+            case .step: job.stage = .step(since: now)
+            case .bootDevice, .restart, .awaitInstalled: break
             }
             state = .deploying(job: job)
         case .servicing(var job):
             job.since = now
             state = .servicing(job: job)
-            if let deadline = powerWish?.deadline {
-                powerWish?.deadline = deadline + (now - queuedAt)
-            }
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
-            .deployFailed, .active, .deleting, .error, .adopting, .adoptFailed, .cleanHold,
-            .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+            .deployFailed, .deployHold, .active, .deleting, .error, .adopting, .adoptFailed,
+            .cleanHold, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
             .unrescueFailed:
             return
         }

@@ -18,6 +18,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     case tearDown
     case adopt
     case serviceStep
+    case driverStep
     case rescue
     case unrescue
 
@@ -36,7 +37,8 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .installed: "the installed system's agent to say hello"
         case .tearDown: "keys to be revoked and the machine to be switched off"
         case .adopt: "the BMC's answer, to take the machine over"
-        case .serviceStep: "the present step of the service"
+        case .serviceStep: "the present step"
+        case .driverStep: "the BMC to finish the present step"
         case .rescue: "the rescue system to come up"
         case .unrescue: "the installed system to come up again"
         }
@@ -50,14 +52,14 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .powerOn: "the ramdisk's agent is waited for"
         case .agent: "the agent gets its command"
         case .inspect: "the inventory is stored and the node becomes manageable"
-        case .erase: "the node becomes available"
+        case .erase: "the next step, or the node becomes available"
         case .write: "the machine is restarted from its disk"
         case .bootDevice: "the machine is restarted"
         case .restart: "the installed system is waited for"
         case .installed: "the node becomes active"
         case .tearDown: "the node is cleaned"
         case .adopt: "the node becomes active"
-        case .serviceStep: "the next step, or the node becomes active"
+        case .serviceStep, .driverStep: "the next step, or the end of the work"
         case .rescue: "the node is in rescue"
         case .unrescue: "the node becomes active"
         }
@@ -78,8 +80,10 @@ package struct NodeBudgets: Sendable, Equatable {
     package var restart: Duration = .seconds(300)
     package var installed: Duration = .seconds(900)
     package var tearDown: Duration = .seconds(300)
-    /// One step of a service.
+    /// One step of the controller's own.
     package var serviceStep: Duration = .seconds(300)
+    /// One step of the driver, such as new firmware.
+    package var driverStep: Duration = .seconds(3600)
     package var rescue: Duration = .seconds(900)
     /// How long an agent may be away before its machine is booted again.
     package var agentAway: Duration = .seconds(90)
@@ -106,6 +110,7 @@ package struct NodeBudgets: Sendable, Equatable {
         case .tearDown: tearDown
         case .adopt: verify
         case .serviceStep: serviceStep
+        case .driverStep: driverStep
         case .rescue, .unrescue: rescue
         }
     }
@@ -134,32 +139,45 @@ extension Node {
     private func wait(in state: ProvisionState) -> (NodeWait, since: Timestamp)? {
         switch state {
         case .verifying: (.verify, stateSince)
-        case .inspecting(let job): Self.wait(of: job, work: .inspect)
-        case .cleaning(let job): Self.wait(of: job, work: .erase)
+        case .inspecting(let job): Self.wait(of: job, step: nil)
+        case .cleaning(let job): Self.wait(of: job, step: job.plan?.current)
         case .deploying(let job):
             switch job.stage {
-            case .ramdisk(let ramdisk): Self.wait(of: ramdisk, work: .write)
-            case .bootDevice(_, let since): (.bootDevice, since)
-            case .restart(_, _, let since): (.restart, since)
-            case .awaitInstalled(_, let since): (.installed, since)
+            case .ramdisk(let ramdisk): Self.wait(of: ramdisk, step: job.plan.current)
+            case .step(let since): (job.plan.current?.wait ?? .serviceStep, since)
+            case .bootDevice(let since): (.bootDevice, since)
+            case .restart(_, let since): (.restart, since)
+            case .awaitInstalled(let since): (.installed, since)
             }
         case .deleting: (.tearDown, stateSince)
         case .adopting: (.adopt, stateSince)
-        case .servicing(let job): (.serviceStep, job.since)
+        case .servicing(let job): (job.plan.current?.wait ?? .serviceStep, job.since)
         case .rescuing: (.rescue, startedAt ?? stateSince)
         case .unrescuing: (.unrescue, startedAt ?? stateSince)
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
-            .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed, .rescue,
-            .rescueFailed, .unrescueFailed:
+            .deployHold, .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed,
+            .rescue, .rescueFailed, .unrescueFailed:
             nil
         }
     }
 
-    private static func wait(of job: RamdiskJob, work: NodeWait) -> (NodeWait, since: Timestamp) {
+    /// `step`: the agent's step that the job is for; `nil` for an inspection.
+    private static func wait(
+        of job: RamdiskJob,
+        step: NodeStep?
+    ) -> (NodeWait, since: Timestamp) {
         switch job.phase {
         case .boot: (.powerOn, job.since)
         case .awaitAgent: (.agent, job.since)
-        case .command: (work, job.since)
+        case .step: (step?.wait ?? .serviceStep, job.since)
+        case .command:
+            switch step?.work {
+            case .agent(.eraseMetadata): (.erase, job.since)
+            case .agent(.writeImage): (.write, job.since)
+            case .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
+                (.serviceStep, job.since)
+            case nil: (.inspect, job.since)
+            }
         }
     }
 
@@ -196,7 +214,7 @@ extension Node {
         var actions = isQueued ? [] : demanded
         if maintenance != nil || lockout != nil { actions.removeAll(where: \.touchesPower) }
         // A step of a queued service is a power change that waits with it.
-        let isPowerQueued = isQueued && state.name == .servicing
+        let isPowerQueued = isQueued && isPowerStep
         if let powerWish, lockout == nil, !isPowerQueued { actions.append(.changePower(powerWish)) }
         return actions
     }
@@ -204,40 +222,60 @@ extension Node {
     private var demanded: [NodeAction] {
         switch state {
         case .verifying: [.verifyBMC]
-        case .inspecting(let job): [Self.action(of: job, work: .inspect)]
-        case .cleaning(let job): [Self.action(of: job, work: .eraseMetadata)]
+        case .inspecting(let job): actions(of: job, step: nil, work: .inspect)
+        case .cleaning(let job):
+            actions(of: job, step: job.plan?.current, work: job.plan?.current.map(AgentWork.step))
         case .deploying(let job):
             switch job.stage {
             case .ramdisk(let ramdisk):
-                [Self.action(of: ramdisk, work: .writeImage(job.order))]
+                actions(of: ramdisk, step: job.plan.current, work: job.agentWork)
+            case .step(let since):
+                job.plan.current?.actions(since: since, isPowerAsked: powerWish != nil) ?? []
             case .bootDevice: [.chooseDisk]
-            case .restart(let command, let bootID, _):
-                [.leaveRamdisk(command: command, bootID: bootID)]
-            case .awaitInstalled(let bootID, let since):
-                [.awaitInstalled(hasAgent: job.order.hasAgent, bootID: bootID, since: since)]
+            case .restart(let command, _):
+                [.leaveRamdisk(command: command, bootID: job.bootID)]
+            case .awaitInstalled(let since):
+                [.awaitInstalled(hasAgent: job.order.hasAgent, bootID: job.bootID, since: since)]
             }
         case .deleting: [.tearDown]
         case .adopting: [.verifyBMC]
-        case .servicing: powerWish == nil ? [.endServiceStep] : []
+        case .servicing(let job):
+            job.plan.current?.actions(since: job.since, isPowerAsked: powerWish != nil) ?? []
         case .rescuing: [.enterRescue]
         case .unrescuing: [.leaveRescue]
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
-            .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed, .rescue,
-            .rescueFailed, .unrescueFailed:
+            .deployHold, .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed,
+            .rescue, .rescueFailed, .unrescueFailed:
             []
         }
     }
 
-    private static func action(of job: RamdiskJob, work: AgentWork) -> NodeAction {
+    private func actions(
+        of job: RamdiskJob,
+        step: NodeStep?,
+        work: AgentWork?
+    ) -> [NodeAction] {
         switch job.phase {
-        case .boot: .bringUpRamdisk
-        case .awaitAgent(let poweredAt): .awaitRamdisk(poweredAt: poweredAt)
-        case .command(let id, let bootID): .run(work, command: id, bootID: bootID)
+        case .boot: [.bringUpRamdisk(since: job.sessionsSince)]
+        case .awaitAgent(let poweredAt): [.awaitRamdisk(poweredAt: poweredAt)]
+        case .command(let id, let bootID):
+            work.map { [.run($0, command: id, bootID: bootID)] } ?? []
+        case .step: step?.actions(since: job.since, isPowerAsked: powerWish != nil) ?? []
         }
     }
 
     /// Whether a network boot of the machine is expected, so that it gets the ramdisk and a token.
     ///
     /// True only while a ramdisk job is under way: a stray network boot of any other node gets its disk.
-    package var expectsRamdisk: Bool { state.ramdiskJob != nil && !isQueued }
+    package var expectsRamdisk: Bool {
+        guard let job = state.ramdiskJob, !isQueued else { return false }
+        return job.phase != .step
+    }
+}
+
+extension DeployJob {
+    /// What the agent is told in the present step.
+    var agentWork: AgentWork? {
+        plan.current.map { $0.work == .agent(.writeImage) ? .writeImage(order) : .step($0) }
+    }
 }

@@ -98,12 +98,7 @@ extension ProvisionWish {
             }
             try Self.require(minor, name, version)
         }
-        if let steps = body["deploy_steps"], steps != .null, steps != [] {
-            throw Fault(
-                .invalid,
-                "cannot take deploy_steps: no interface of this server's drivers has one beside the image itself; leave them out"
-            )
-        }
+        let deploySteps = try Self.steps(body, "deploy_steps", .deploy)
         let drive = try body["configdrive"].flatMap {
             $0 == .null ? nil : try ConfigDrive($0)
         }
@@ -111,25 +106,19 @@ extension ProvisionWish {
         case "manage": self = .manage
         case "inspect": self = .inspect
         case "provide": self = .provide
-        case "active", "deploy": self = .deploy(configDrive: drive)
-        case "rebuild": self = .rebuild(configDrive: drive)
+        case "active", "deploy": self = .deploy(configDrive: drive, steps: deploySteps)
+        case "rebuild": self = .rebuild(configDrive: drive, steps: deploySteps)
         case "deleted", "undeploy": self = .delete
         case "abort": self = .abort
         case "adopt": self = .adopt
         case "unhold": self = .unhold
         case "unrescue": self = .unrescue
         case "clean":
-            let steps = try Self.steps(body, "clean_steps", known: NodeStep.cleaning)
-            let ramdisk = body["disable_ramdisk"]?.truth != true
-            guard ramdisk || !steps.contains(where: \.takesAgent) else {
-                throw Fault(
-                    .invalid,
-                    "cannot clean without the ramdisk: its agent takes the steps; leave disable_ramdisk out"
-                )
-            }
-            self = .clean(steps, ramdisk: ramdisk)
-        case "service":
-            self = .service(try Self.steps(body, "service_steps", known: NodeStep.service))
+            self = .clean(
+                try Self.required(body, "clean_steps"),
+                ramdisk: body["disable_ramdisk"]?.truth.map { !$0 }
+            )
+        case "service": self = .service(try Self.required(body, "service_steps"))
         default:
             guard body["rescue_password"]?.text?.contains(where: { !$0.isWhitespace }) == true
             else {
@@ -148,28 +137,27 @@ extension ProvisionWish {
         }
     }
 
-    private static func steps(
+    /// - Throws: `Fault` of kind `invalid` when there are none.
+    private static func required(
         _ body: [String: JSONValue],
-        _ name: String,
-        known: [NodeStep]
-    ) throws -> [NodeStep] {
-        guard let list = body[name], list != .null, list != [] else {
+        _ name: String
+    ) throws -> [StepRequest] {
+        let steps = try steps(body, name, .request)
+        guard !steps.isEmpty else {
             throw Fault(
                 .invalid,
                 "cannot change the provision state: \(name) is required with this target"
             )
         }
-        return try (StepRules.request.checked(list).elements ?? []).map { step in
-            let word = step["step"]?.text ?? ""
-            guard let found = NodeStep(rawValue: word), known.contains(found),
-                (step["args"]?.members ?? [:]).isEmpty
-            else {
-                throw Fault(
-                    .invalid,
-                    "cannot take step \(step["interface"]?.text ?? "").\(word.prefix(80)) of \(name): no driver of this server has it with these arguments; it has \(known.map(\.rawValue).joined(separator: ", "))"
-                )
-            }
-            return found
-        }
+        return steps
+    }
+
+    private static func steps(
+        _ body: [String: JSONValue],
+        _ name: String,
+        _ rules: StepRules
+    ) throws -> [StepRequest] {
+        guard let list = body[name], list != .null, list != [] else { return [] }
+        return (try rules.checked(list).elements ?? []).map(StepRequest.init)
     }
 }

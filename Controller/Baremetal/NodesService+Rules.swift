@@ -179,9 +179,6 @@ extension NodesService {
         }
     }
 
-    /// Whether a node's disks are wiped before it is free again.
-    func cleans(_ node: Node) -> Bool { node.automatedClean ?? settings.automatedClean }
-
     /// What is to be installed, checked against what is known.
     /// - Throws: `Fault` of kind `invalid` that says what is missing or does not fit.
     func order(for node: Node, _ event: String) async throws -> DeployOrder {
@@ -195,23 +192,8 @@ extension NodesService {
         return try await checkedOrder(for: node)
     }
 
-    /// A template that the instance's traits name would add steps, and no driver has one.
-    private func checkTemplates(of node: Node) async throws {
-        let traits = node.instanceInfo["traits"]?.elements?.compactMap(\.text) ?? []
-        guard !traits.isEmpty else { return }
-        let named = try await database.read { transaction in
-            try traits.first { try transaction.resource(.deployTemplate, $0) != nil }
-        }
-        guard let named else { return }
-        throw Fault(
-            .invalid,
-            "cannot deploy node \(node.label): deploy template \(named) has steps that no driver of this server has; delete the template or leave the trait out of instance_info"
-        )
-    }
-
     /// As `order`, whatever the node's state.
     func checkedOrder(for node: Node) async throws -> DeployOrder {
-        try await checkTemplates(of: node)
         let source = node.instanceInfo["image_source"]?.text ?? ""
         if drivers[node.driver]?.hasAgent == false, source.isEmpty {
             return DeployOrder(image: random.identifier(), hasAgent: false)

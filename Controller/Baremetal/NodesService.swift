@@ -295,7 +295,8 @@ package final class NodesService: Sendable {
                 case .enroll, .manageable, .available, .inspectFailed, .cleanFailed, .verifying,
                     .error, .adoptFailed:
                     true
-                case .inspecting, .cleaning, .deploying, .deployFailed, .active, .deleting,
+                case .inspecting, .cleaning, .deploying, .deployHold, .deployFailed, .active,
+                    .deleting,
                     .adopting, .cleanHold, .servicing, .serviceHold, .serviceFailed, .rescuing,
                     .rescue, .rescueFailed, .unrescuing, .unrescueFailed:
                     false

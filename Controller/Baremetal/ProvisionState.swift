@@ -103,6 +103,8 @@ package enum ProvisionState: Sendable, Equatable, Codable {
     /// An image is being put on the disk and started.
     case deploying(job: DeployJob)
     case deployFailed
+    /// A deployment rests until somebody says so.
+    case deployHold(job: DeployJob)
     /// Runs an image.
     case active(installation: Installation)
     /// The image is being taken away: keys revoked, power off.
@@ -138,6 +140,7 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case available
         case deploying
         case deployFailed
+        case deployHold
         case active
         case deleting
         case error
@@ -166,6 +169,7 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .available: .available
         case .deploying: .deploying
         case .deployFailed: .deployFailed
+        case .deployHold: .deployHold
         case .active: .active
         case .deleting: .deleting
         case .error: .error
@@ -199,6 +203,7 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .deploying(let job):
             job.isAwaitingAgent ? "wait call-back" : "deploying"
         case .deployFailed: "deploy failed"
+        case .deployHold: "deploy hold"
         case .active: "active"
         case .deleting: "deleting"
         case .error: "error"
@@ -221,9 +226,10 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         switch self {
         case .enroll, .manageable, .available, .active, .rescue: nil
         case .verifying, .inspecting, .inspectFailed: "manageable"
-        case .cleaning(let job), .cleanHold(let job): job.plan == nil ? "available" : "manageable"
+        case .cleaning(let job), .cleanHold(let job):
+            job.plan?.isAutomated == false ? "manageable" : "available"
         case .cleanFailed, .deleting, .error: "available"
-        case .deploying, .deployFailed, .adopting, .adoptFailed, .servicing, .serviceHold,
+        case .deploying, .deployFailed, .deployHold, .adopting, .adoptFailed, .servicing, .serviceHold,
             .serviceFailed, .unrescuing, .unrescueFailed:
             "active"
         case .rescuing, .rescueFailed: "rescue"
@@ -237,9 +243,9 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .deploying(let deployJob):
             if case .ramdisk(let job) = deployJob.stage { job } else { nil }
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
-            .deployFailed, .active, .deleting, .error, .adopting, .adoptFailed, .cleanHold,
-            .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed,
-            .unrescuing, .unrescueFailed:
+            .deployFailed, .deployHold, .active, .deleting, .error, .adopting, .adoptFailed,
+            .cleanHold, .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue,
+            .rescueFailed, .unrescuing, .unrescueFailed:
             nil
         }
     }
@@ -254,8 +260,8 @@ package enum ProvisionState: Sendable, Equatable, Codable {
             installation
         case .servicing(let job), .serviceHold(let job): job.installation
         case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .cleaning,
-            .cleanFailed, .available, .deploying, .deployFailed, .deleting, .error, .adopting,
-            .adoptFailed, .cleanHold:
+            .cleanFailed, .available, .deploying, .deployFailed, .deployHold, .deleting, .error,
+            .adopting, .adoptFailed, .cleanHold:
             nil
         }
     }
@@ -288,6 +294,8 @@ package struct RamdiskJob: Sendable, Equatable, Codable {
         case awaitAgent(poweredAt: Timestamp)
         /// The agent of boot `bootID` works on the command.
         case command(id: CommandID, bootID: String)
+        /// The plan's present step is the controller's own.
+        case step
     }
 
     package var phase: Phase
@@ -297,8 +305,10 @@ package struct RamdiskJob: Sendable, Equatable, Codable {
     package var boots: Int
     /// Commands handed out for this job.
     package var commands: Int
-    /// The operator's steps of a manual cleaning; `nil` in work that the controller itself begins.
+    /// The steps of a cleaning; `nil` where the job belongs to other work.
     package var plan: StepPlan?
+    /// The machine was switched by a step: agents that spoke before this are of an older boot.
+    package var sessionsSince: Timestamp?
 
     package init(at now: Timestamp) {
         phase = .boot
@@ -314,6 +324,14 @@ package struct RamdiskJob: Sendable, Equatable, Codable {
     /// The command that is out, if any.
     package var command: CommandID? {
         if case .command(let id, _) = phase { id } else { nil }
+    }
+
+    /// Whether an abort may end it at this moment.
+    var isInterruptible: Bool {
+        switch phase {
+        case .boot, .awaitAgent: true
+        case .command, .step: plan?.current?.isAbortable ?? true
+        }
     }
 }
 
@@ -331,33 +349,55 @@ package struct DeployOrder: Sendable, Equatable, Codable {
 
 /// An image on its way to a node's disk.
 ///
+/// Each step of its plan has a stage of its own; without other steps:
 /// ```
 /// ramdisk ── commandDone ──> bootDevice ── bootDeviceSet ──> restart ── restarted ──> installed system
 /// ```
 package struct DeployJob: Sendable, Equatable, Codable {
-    /// How far the deployment is.
+    /// How far the present step is.
     package enum Stage: Sendable, Equatable, Codable {
-        /// The ramdisk writes the image.
+        /// The ramdisk's agent has the step.
         case ramdisk(RamdiskJob)
+        /// The controller has it.
+        case step(since: Timestamp)
         /// The firmware is to be told to boot from the disk.
-        case bootDevice(bootID: String, since: Timestamp)
-        /// The machine is to leave the ramdisk of boot `bootID`.
-        case restart(command: CommandID, bootID: String, since: Timestamp)
+        case bootDevice(since: Timestamp)
+        /// The machine is to leave the ramdisk.
+        case restart(command: CommandID, since: Timestamp)
         /// The installed system's agent is to say hello.
-        case awaitInstalled(bootID: String, since: Timestamp)
+        case awaitInstalled(since: Timestamp)
     }
 
     package let order: DeployOrder
+    package var plan: StepPlan
     package var stage: Stage
     /// What the agent told about the written disk.
-    package var device: String
+    package var device = ""
+    /// The ramdisk's boot that had the last command; empty before there was one.
+    package var bootID = ""
+    /// The command by which the machine is to leave the ramdisk.
+    package var restart: CommandID?
+    /// The machine was switched by a step: agents that spoke before this are of an older boot.
+    package var sessionsSince: Timestamp?
+
+    package init(order: DeployOrder, plan: StepPlan, stage: Stage) {
+        self.order = order
+        self.plan = plan
+        self.stage = stage
+    }
 
     var isAwaitingAgent: Bool {
         switch stage {
         case .ramdisk(let job): job.isAwaitingAgent
         case .awaitInstalled: true
-        case .bootDevice, .restart: false
+        case .step, .bootDevice, .restart: false
         }
+    }
+
+    /// Whether an abort may end it at this moment.
+    var isInterruptible: Bool {
+        if case .ramdisk(let job) = stage, job.command == nil { return true }
+        return plan.current?.isAbortable ?? true
     }
 }
 

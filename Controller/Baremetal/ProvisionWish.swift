@@ -7,14 +7,14 @@ package enum ProvisionWish: Sendable, Equatable {
     case manage
     case inspect
     case provide
-    case deploy(configDrive: ConfigDrive?)
-    case rebuild(configDrive: ConfigDrive?)
+    case deploy(configDrive: ConfigDrive?, steps: [StepRequest] = [])
+    case rebuild(configDrive: ConfigDrive?, steps: [StepRequest] = [])
     case delete
     case abort
     case adopt
-    /// - ramdisk: whether the ramdisk is brought up for it.
-    case clean([NodeStep], ramdisk: Bool)
-    case service([NodeStep])
+    /// - ramdisk: whether the ramdisk is brought up for it; `nil` as its steps need it.
+    case clean([StepRequest], ramdisk: Bool?)
+    case service([StepRequest])
     case unhold
     case rescue
     case unrescue
@@ -40,7 +40,7 @@ package enum ProvisionWish: Sendable, Equatable {
 
     var configDrive: ConfigDrive? {
         switch self {
-        case .deploy(let drive), .rebuild(let drive): drive
+        case .deploy(let drive, _), .rebuild(let drive, _): drive
         case .manage, .inspect, .provide, .delete, .abort, .adopt, .clean, .service, .unhold,
             .rescue, .unrescue:
             nil
@@ -77,20 +77,23 @@ extension NodesService {
 
     /// The event of a wish, with what it needs from other areas.
     func event(for wish: ProvisionWish, on node: Node) async throws -> NodeEvent {
-        func plan(_ steps: [NodeStep]) -> StepPlan {
-            StepPlan(steps: steps, powerBudget: settings.budgets.power)
-        }
         switch wish {
         case .manage: return .wish(.manage)
         case .inspect: return .wish(.inspect)
-        case .provide: return .wish(.provide(clean: cleans(node)))
-        case .deploy: return .wish(.deploy(try await order(for: node, "deploy")))
-        case .rebuild: return .wish(.rebuild(try await order(for: node, "rebuild")))
+        case .provide: return .wish(.provide(cleaningPlan(of: node)))
+        case .deploy(_, let steps):
+            let order = try await order(for: node, "deploy")
+            return .wish(.deploy(order, try await deployPlan(of: node, steps)))
+        case .rebuild(_, let steps):
+            let order = try await order(for: node, "rebuild")
+            return .wish(.rebuild(order, try await deployPlan(of: node, steps)))
         case .delete: return .wish(.delete)
         case .abort: return .wish(.abort)
         case .adopt: return .wish(.adopt(try await order(for: node, "adopt")))
-        case .clean(let steps, let ramdisk): return .wish(.clean(plan(steps), ramdisk: ramdisk))
-        case .service(let steps): return .wish(.service(plan(steps)))
+        case .clean(let steps, let ramdisk):
+            let plan = try cleaningPlan(of: node, steps, ramdisk: ramdisk)
+            return .wish(.clean(plan, ramdisk: ramdisk ?? plan.takesRamdisk))
+        case .service(let steps): return .wish(.service(try servicePlan(of: node, steps)))
         case .unhold: return .wish(.unhold)
         case .rescue, .unrescue:
             try requireInterface("rescue", of: node)
