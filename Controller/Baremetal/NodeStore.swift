@@ -384,7 +384,8 @@ extension Node {
         case .error: return .error
         case .adoptFailed: return .adoptFailed
         case .inspecting, .cleaning, .deploying, .deployHold, .active, .adopting, .cleanHold,
-            .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+            .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed,
+            .unrescuing,
             .unrescueFailed, nil:
             throw Fault(
                 .internalError,
@@ -405,7 +406,8 @@ extension Node {
         let stateData: String? =
             switch state {
             case .inspecting, .cleaning, .deploying, .deployHold, .active, .adopting, .cleanHold,
-                .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+                .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed,
+                .unrescuing,
                 .unrescueFailed:
                 try encoded(state)
             case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,

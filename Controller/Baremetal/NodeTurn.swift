@@ -125,7 +125,8 @@ extension Node {
             state = .servicing(job: job)
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
             .deployFailed, .deployHold, .active, .deleting, .error, .adopting, .adoptFailed,
-            .cleanHold, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed, .unrescuing,
+            .cleanHold, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed,
+            .unrescuing,
             .unrescueFailed:
             return
         }

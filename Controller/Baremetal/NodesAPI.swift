@@ -220,6 +220,7 @@ package struct NodesAPI: RouteArea {
         var deploy: JSONValue = ["result": true]
         do {
             _ = try await service.checkedOrder(for: node)
+            _ = try await service.deployPlan(of: node, [])
         } catch {
             deploy = ["result": false, "reason": .string(Fault(error).message)]
         }

@@ -202,7 +202,7 @@ package final class NodesService: Sendable {
             if node.attempt != before { node.party = Self.party(of: principal) }
         } also: { transaction, node in
             try note(transaction, node)
-            if case .deploying = node.state {
+            if wish.isDeployment {
                 try transaction.save(
                     configDrive: wish.configDrive,
                     of: node.id,

@@ -15,13 +15,13 @@ package import Protocol
 /// inspectFailed ── manage ──> manageable
 /// cleanFailed ── manage ──> manageable
 /// available ── manage ──> manageable
-/// available ── deploy ──> deploying
-/// deployFailed ── deploy ──> deploying
-/// deployFailed ── rebuild ──> deploying
+/// available ── deploy ──> deploying or deployHold
+/// deployFailed ── deploy ──> deploying or deployHold
+/// deployFailed ── rebuild ──> deploying or deployHold
 /// deployFailed ── delete ──> deleting
-/// active ── rebuild ──> deploying
+/// active ── rebuild ──> deploying or deployHold
 /// active ── delete ──> deleting
-/// error ── rebuild ──> deploying
+/// error ── rebuild ──> deploying or deployHold
 /// error ── delete ──> deleting
 /// deleting ── tornDown ──> cleaning or available
 /// deleting ── refused ──> error
@@ -36,16 +36,23 @@ package import Protocol
 /// inspecting ── abort ──> inspectFailed
 /// cleaning ── agentMissing ──> cleanFailed
 /// cleaning ── agentReady ──> cleanHold
-/// cleaning ── commandDone ──> available or manageable or cleanHold
+/// cleaning ── commandDone ──> available or manageable or cleanHold or cleanFailed
 /// cleaning ── commandFailed ──> cleanFailed
 /// cleaning ── refused ──> cleanFailed
 /// cleaning ── budgetExceeded ──> cleanFailed
 /// cleaning ── abort ──> cleanFailed
+/// cleaning ── stepDone ──> available or manageable or cleanHold or cleanFailed
 /// deploying ── agentMissing ──> deployFailed
 /// deploying ── commandFailed ──> deployFailed
 /// deploying ── refused ──> deployFailed
 /// deploying ── budgetExceeded ──> deployFailed
 /// deploying ── abort ──> deployFailed
+/// deploying ── bootDeviceSet ──> deployHold
+/// deploying ── commandDone ──> deployHold or deployFailed
+/// deploying ── stepDone ──> deployHold or deployFailed
+/// deployHold ── unhold ──> deploying
+/// deployHold ── abort ──> deployFailed
+/// deployHold ── delete ──> deleting
 /// manageable ── clean ──> cleaning or cleanHold
 /// cleanHold ── unhold ──> cleaning or manageable
 /// cleanHold ── abort ──> cleanFailed
@@ -59,7 +66,7 @@ package import Protocol
 /// serviceFailed ── service ──> servicing or serviceHold
 /// serviceFailed ── abort ──> active
 /// serviceFailed ── delete ──> deleting
-/// servicing ── stepDone ──> serviceHold or active
+/// servicing ── stepDone ──> serviceHold or active or serviceFailed
 /// servicing ── refused ──> serviceFailed
 /// servicing ── budgetExceeded ──> serviceFailed
 /// servicing ── abort ──> serviceFailed
@@ -229,7 +236,8 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .cleaning(let job), .cleanHold(let job):
             job.plan?.isAutomated == false ? "manageable" : "available"
         case .cleanFailed, .deleting, .error: "available"
-        case .deploying, .deployFailed, .deployHold, .adopting, .adoptFailed, .servicing, .serviceHold,
+        case .deploying, .deployFailed, .deployHold, .adopting, .adoptFailed, .servicing,
+            .serviceHold,
             .serviceFailed, .unrescuing, .unrescueFailed:
             "active"
         case .rescuing, .rescueFailed: "rescue"

@@ -47,6 +47,16 @@ package enum ProvisionWish: Sendable, Equatable {
         }
     }
 
+    /// Whether it brings a config drive, or takes an older one's place with none.
+    var isDeployment: Bool {
+        switch self {
+        case .deploy, .rebuild: true
+        case .manage, .inspect, .provide, .delete, .abort, .adopt, .clean, .service, .unhold,
+            .rescue, .unrescue:
+            false
+        }
+    }
+
     var isDestructive: Bool {
         switch self {
         case .rebuild, .delete: true

@@ -225,6 +225,7 @@ struct BareMetal {
             )
         )
         settings.automatedClean = configuration.automatedClean
+        settings.cleanPriorities = configuration.cleanPriorities
         settings.isDiscoveryOpen = configuration.boot.discovery
         settings.trustsFirstBoot = agents.trustsFirstBoot
         settings.powerPoll = configuration.powerPoll

@@ -53,6 +53,8 @@ package struct ControllerConfiguration: Sendable, Equatable {
     package var agents: Agents
     package var identity: Identity
     package var automatedClean: Bool
+    /// The turns of cleaning steps, by `interface.step`.
+    package var cleanPriorities: [String: Int]
     package var fakeHardware: Bool
     package var powerPoll: Duration
     package var work = WorkLimits()
@@ -101,6 +103,12 @@ package struct ControllerConfiguration: Sendable, Equatable {
             tokenLifetime: .seconds(60 * number("identity.token_lifetime"))
         )
         automatedClean = sources["baremetal.automated_clean"] == "true"
+        cleanPriorities = [
+            "deploy.erase_devices": Int(number("baremetal.erase_devices_priority")),
+            "deploy.erase_devices_metadata": Int(
+                number("baremetal.erase_devices_metadata_priority")
+            ),
+        ]
         fakeHardware = sources["baremetal.fake_hardware"] == "true"
         powerPoll = .seconds(number("baremetal.power_poll"))
         work.inspection = number("work.inspections")

@@ -227,7 +227,19 @@ extension Setting {
             "baremetal.automated_clean",
             .boolean,
             "true",
-            "Whether the metadata of disks is erased before a node becomes available."
+            "Whether a node is cleaned before it becomes available."
+        ),
+        Setting(
+            "baremetal.erase_devices_priority",
+            .number(0...999, unit: "priority"),
+            "0",
+            "The turn of erasing whole disks in automated cleaning; 0 leaves it out."
+        ),
+        Setting(
+            "baremetal.erase_devices_metadata_priority",
+            .number(0...999, unit: "priority"),
+            "99",
+            "The turn of erasing the metadata of disks in automated cleaning; 0 leaves it out."
         ),
         Setting(
             "baremetal.power_poll",

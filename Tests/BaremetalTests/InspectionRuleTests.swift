@@ -151,24 +151,4 @@ private let inventory: JSONValue = [
             #expect(failed.body["last_error"]?.text?.contains("too small") == true)
         }
     }
-
-    @Test func `a template that would add steps keeps an instance from being deployed`()
-        async throws
-    {
-        let bench = try Bench()
-        try await bench.withClient { client async throws in
-            let steps: JSONValue = [
-                ["interface": "raid", "step": "x", "args": [:], "priority": 1]
-            ]
-            let template: JSONValue = ["name": "CUSTOM_RAID", "steps": steps]
-            _ = try await client.ask(.post, "/v1/deploy_templates", template)
-            let body: JSONValue = [
-                "driver": "fake-hardware", "name": "f",
-                "instance_info": ["traits": ["CUSTOM_RAID"]],
-            ]
-            _ = try await client.ask(.post, "/v1/nodes", body)
-            let answer = try await client.ask(.get, "/v1/nodes/f/validate")
-            #expect(answer.body["deploy"]?["reason"]?.text?.contains("CUSTOM_RAID") == true)
-        }
-    }
 }

@@ -42,9 +42,66 @@ private let installation = Installation(
     since: start
 )
 
-private func plan(_ steps: NodeStep...) -> StepPlan {
-    StepPlan(steps: steps, powerBudget: .seconds(60))
+extension NodeStep {
+    static let eraseMetadata = made(StepCatalog.all[0])
+    static let hold = NodeStep(interface: "deploy", step: "hold", work: .hold)
+    static let pause = NodeStep(interface: "deploy", step: "wait", work: .wait)
+    static let reboot = power("reboot", .reboot)
+    static let powerOn = power("power_on", .on)
+    static let powerOff = power("power_off", .off)
+    /// A driver's step that must not be interrupted.
+    static let firmware = NodeStep(
+        interface: "firmware",
+        step: "update",
+        isAbortable: false,
+        work: .driver
+    )
+    /// An agent's step that must not be interrupted.
+    static let unsafe = NodeStep(
+        interface: "deploy",
+        step: "x",
+        isAbortable: false,
+        work: .agent(.eraseMetadata)
+    )
+
+    private static func made(_ step: StepDescription) -> NodeStep {
+        step.made(priority: step.clean ?? 0)
+    }
+
+    private static func power(_ step: String, _ target: PowerWish.Target) -> NodeStep {
+        NodeStep(interface: "power", step: step, work: .power(target))
+    }
 }
+
+private func plan(_ steps: NodeStep..., automated: Bool = false, ends: Bool = false) -> StepPlan {
+    var plan = StepPlan(steps: steps, powerBudget: .seconds(60), isAutomated: automated)
+    if ends { plan.endAfterStep() }
+    return plan
+}
+
+private let automated = plan(.eraseMetadata, automated: true)
+private let core = StepPlan(steps: StepCatalog.coreSteps, powerBudget: .seconds(60))
+
+/// A deployment at the given step of a plan.
+private func deploy(
+    _ stage: DeployJob.Stage,
+    _ steps: [NodeStep] = StepCatalog.coreSteps,
+    at index: Int = 0,
+    ends: Bool = false
+) -> DeployJob {
+    var plan = StepPlan(steps: steps, powerBudget: .seconds(60))
+    for _ in 0..<index { plan.advance() }
+    if ends { plan.endAfterStep() }
+    var job = DeployJob(order: order, plan: plan, stage: stage)
+    job.bootID = index > 0 ? "b" : ""
+    job.device = index > 0 ? "/dev/sda" : ""
+    job.restart = command
+    return job
+}
+
+private func deploying(_ stage: DeployJob.Stage, _ steps: [NodeStep], ends: Bool = false)
+    -> ProvisionState
+{ .deploying(job: deploy(stage, steps + StepCatalog.coreSteps, ends: ends)) }
 
 private func job(_ phase: RamdiskJob.Phase, _ steps: NodeStep...) -> RamdiskJob {
     var job = job(phase, boots: 1, commands: 1)
@@ -60,6 +117,16 @@ private func service(_ steps: NodeStep...) -> ServiceJob {
     )
 }
 
+private let ramdiskCommand = DeployJob.Stage.ramdisk(
+    job(.command(id: command, bootID: "b"), boots: 1, commands: 1)
+)
+
+private func job(_ phase: RamdiskJob.Phase, automated plan: StepPlan) -> RamdiskJob {
+    var job = job(phase, boots: 1, commands: 1)
+    job.plan = plan
+    return job
+}
+
 /// The states of an operator's own steps, of rescue and of adoption.
 private let operatorStates: [ProvisionState] = [
     .adopting(order: order), .adoptFailed,
@@ -72,6 +139,28 @@ private let operatorStates: [ProvisionState] = [
     .servicing(job: service(.reboot)), .servicing(job: service(.powerOff, .hold)),
     .servicing(job: service(.powerOff, .powerOn)), .serviceHold(job: service(.hold)),
     .serviceHold(job: service(.hold, .hold)), .serviceHold(job: service(.hold, .reboot)),
+    .cleaning(job: job(.step, .reboot)), .cleaning(job: job(.step, .firmware, .hold)),
+    .cleaning(job: job(.step, .pause, .eraseMetadata)), .cleaning(job: job(.boot, .firmware)),
+    .cleaning(job: job(.step, automated: plan(.reboot, automated: true))),
+    .cleaning(job: job(.step, automated: plan(.firmware, ends: true))),
+    .cleaning(job: job(.command(id: command, bootID: "b"), .unsafe)),
+    .cleaning(job: job(.command(id: command, bootID: "b"), automated: plan(.unsafe, ends: true))),
+    .servicing(job: service(.firmware)), .servicing(job: service(.pause)),
+    .servicing(
+        job: ServiceJob(
+            installation: installation,
+            plan: plan(.firmware, ends: true),
+            since: start
+        )
+    ),
+    .deployHold(job: deploy(.step(since: start), [.hold] + StepCatalog.coreSteps)),
+    .deployHold(job: deploy(.step(since: start), [.hold, .hold] + StepCatalog.coreSteps)),
+    deploying(.step(since: start), [.firmware]), deploying(.step(since: start), [.pause, .hold]),
+    deploying(.step(since: start), [.powerOff]),
+    deploying(.step(since: start), [.firmware], ends: true),
+    deploying(ramdiskCommand, [.unsafe]), deploying(ramdiskCommand, [.unsafe, .hold]),
+    deploying(ramdiskCommand, [.unsafe], ends: true),
+    .deploying(job: deploy(.bootDevice(since: start), [StepCatalog.coreSteps[1], .hold])),
     .serviceFailed(installation: installation), .rescuing(installation: installation),
     .rescue(installation: installation), .rescueFailed(installation: installation),
     .unrescuing(installation: installation), .unrescueFailed(installation: installation),
@@ -92,19 +181,32 @@ private let states: [ProvisionState] =
             )
         ),
     ]
-    + operatorStates + jobs.map { .inspecting(job: $0) } + jobs.map { .cleaning(job: $0) }
-    + jobs.map { .deploying(job: DeployJob(order: order, stage: .ramdisk($0), device: "")) }
+    + operatorStates + jobs.map { .inspecting(job: $0) }
+    + jobs.map { .cleaning(job: automaticJob($0)) }
+    + jobs.map { .deploying(job: deploy(.ramdisk($0))) }
     + [
-        DeployJob.Stage.bootDevice(bootID: "b", since: start),
-        .restart(command: command, bootID: "b", since: start),
-        .awaitInstalled(bootID: "b", since: start),
-    ].map { .deploying(job: DeployJob(order: order, stage: $0, device: "/dev/sda")) }
+        .deploying(job: deploy(.bootDevice(since: start), at: 1)),
+        .deploying(job: deploy(.restart(command: command, since: start), at: 2)),
+        .deploying(job: deploy(.awaitInstalled(since: start), at: 2)),
+    ]
+
+private func automaticJob(_ job: RamdiskJob) -> RamdiskJob {
+    var job = job
+    job.plan = automated
+    return job
+}
+
+private let held = StepPlan(
+    steps: [.hold] + StepCatalog.coreSteps,
+    powerBudget: .seconds(60)
+)
 
 /// Every event, with every kind of data.
 private let events: [NodeEvent] =
     [
-        NodeWish.manage, .inspect, .provide(clean: true), .provide(clean: false), .deploy(order),
-        .rebuild(order), .delete, .abort, .adopt(order),
+        NodeWish.manage, .inspect, .provide(automated), .provide(nil), .deploy(order, core),
+        .rebuild(order, core), .deploy(order, held), .rebuild(order, held), .delete, .abort,
+        .adopt(order),
         .clean(plan(.eraseMetadata), ramdisk: true),
         .clean(plan(.hold), ramdisk: false), .service(plan(.reboot)), .service(plan(.hold)),
         .unhold, .rescue, .unrescue,
@@ -116,8 +218,8 @@ private let events: [NodeEvent] =
         .commandFailed(command, message: "no", isRetryable: true),
         .commandFailed(command, message: "no", isRetryable: false),
         .commandFailed(other, message: "no", isRetryable: false),
-        .bootDeviceSet(restart: other), .restarted, .installed, .tornDown(clean: true),
-        .tornDown(clean: false), .budgetExceeded, .stepDone, .rescued, .unrescued,
+        .bootDeviceSet(restart: other), .restarted, .installed, .tornDown(automated),
+        .tornDown(nil), .budgetExceeded, .stepDone, .rescued, .unrescued,
     ].map(NodeEvent.fact)
 
 @Suite struct LifecycleTests {
@@ -202,7 +304,7 @@ private let events: [NodeEvent] =
 
     @Test func `only a node with ramdisk work gets the ramdisk`() {
         for state in states {
-            let expected = state.ramdiskJob != nil
+            let expected = state.ramdiskJob.map { $0.phase != .step } ?? false
             #expect(node(in: state).expectsRamdisk == expected)
             #expect(!(state.name == .active && expected))
         }
@@ -211,13 +313,15 @@ private let events: [NodeEvent] =
     @Test func `each wish counts the attempt up and clears the last error`() throws {
         var subject = node(in: .deployFailed)
         subject.lastError = "cannot deploy"
-        try subject.apply(.wish(.deploy(order)), at: start)
+        try subject.apply(.wish(.deploy(order, core)), at: start)
         #expect(subject.attempt == Attempt(1))
         #expect(subject.lastError == nil)
     }
 
     @Test func `a report for another command or attempt is not expected`() {
-        let subject = node(in: .cleaning(job: job(.command(id: command, bootID: "b"))))
+        let subject = node(
+            in: .cleaning(job: job(.command(id: command, bootID: "b"), .eraseMetadata))
+        )
         #expect(subject.expects(command, attempt: subject.attempt))
         #expect(!subject.expects(other, attempt: subject.attempt))
         #expect(!subject.expects(command, attempt: subject.attempt.next))
@@ -237,7 +341,7 @@ private let events: [NodeEvent] =
 
     @Test func `a command follows its machine into a later boot`() throws {
         let ramdisk = job(.command(id: command, bootID: "b"), boots: 1, commands: 1)
-        let deployment = DeployJob(order: order, stage: .ramdisk(ramdisk), device: "")
+        let deployment = deploy(.ramdisk(ramdisk))
         var subject = node(in: .deploying(job: deployment))
         let (attempt, deadline) = (subject.attempt, subject.deadline(NodeBudgets()))
         let later = start + .seconds(5)
@@ -251,7 +355,27 @@ private let events: [NodeEvent] =
             Issue.record("the node is \(subject.state.ironicName)")
             return
         }
-        #expect(written.stage == .bootDevice(bootID: "c", since: later))
+        #expect(written.stage == .bootDevice(since: later))
+        #expect(written.bootID == "c")
+        #expect(written.device == "/dev/sda")
+    }
+
+    @Test func `a step that must not be interrupted ends before an abort does its work`() throws {
+        var subject = node(in: .cleaning(job: job(.step, .firmware, .reboot)))
+        try subject.apply(.wish(.abort), at: start)
+        #expect(subject.state.ironicName == "cleaning")
+        #expect(subject.plan?.endsAfterStep == true)
+        try subject.apply(.fact(.stepDone), at: start)
+        #expect(subject.state == .cleanFailed)
+        #expect(subject.lastError?.contains("aborted") == true)
+        #expect(subject.powerWish == nil)
+    }
+
+    @Test func `an agent's session from before a reboot step does not count`() throws {
+        var subject = node(in: .cleaning(job: job(.step, .reboot, .eraseMetadata)))
+        let later = start + .seconds(9)
+        try subject.apply(.fact(.stepDone), at: later)
+        #expect(subject.actions == [.bringUpRamdisk(since: later)])
     }
 
     @Test func `the diagram stands in the documentation`() throws {
@@ -268,13 +392,8 @@ private let events: [NodeEvent] =
             #expect(ProvisionState.ironicNames.contains(state.ironicName))
         }
         #expect(
-            ProvisionState.deploying(
-                job: DeployJob(
-                    order: order,
-                    stage: .awaitInstalled(bootID: "b", since: start),
-                    device: ""
-                )
-            ).ironicName == "wait call-back"
+            ProvisionState.deploying(job: deploy(.awaitInstalled(since: start), at: 2)).ironicName
+                == "wait call-back"
         )
         #expect(
             ProvisionState.inspecting(job: job(.awaitAgent(poweredAt: start))).ironicName

@@ -110,7 +110,7 @@ extension ClientStep {
         .works("node show n1", ["provision_state": "manageable", "last_error": ""]),
         .refused(
             #"node clean n1 --clean-steps [{"interface":"raid","step":"create_configuration"}]"#,
-            "no driver of this server has it"
+            "node does not support this clean step"
         ),
         .works("node clean n1 --clean-steps \(hold) --disable-ramdisk"),
         .works("node show n1", ["provision_state": "clean hold"]),
@@ -135,7 +135,11 @@ extension ClientStep {
         .works("node show n1", ["provision_state": "available", "instance_uuid": ""]),
         .works("node manage n1 --wait 60"),
         .works("node provide n1 --wait 60"),
-        .works("node deploy n1 --wait 60"),
+        .works(
+            #"node deploy n1 --deploy-steps [{"interface":"deploy","step":"hold","args":{},"priority":90}]"#
+        ),
+        .works("node show n1", ["provision_state": "deploy hold"]),
+        .works("node unhold n1"),
         .works("node show n1", ["provision_state": "active"]),
         .works("node undeploy n1 --wait 60"),
         .refused("node rescue n1 --rescue-password p", "can not be performed"),

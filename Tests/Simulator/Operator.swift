@@ -215,7 +215,7 @@ final class Operator: Sendable {
         case .available, .deployFailed: await deploy(machine, node, world.images.all[0])
         case .error, .rescue, .rescueFailed, .unrescueFailed: await request(.delete, machine)
         case .adoptFailed: await request(.manage, machine)
-        case .cleanHold, .serviceHold: await request(.unhold, machine)
+        case .cleanHold, .serviceHold, .deployHold: await request(.unhold, machine)
         case .serviceFailed: await request(.abort, machine)
         case .verifying, .inspecting, .cleaning, .deploying, .deleting, .active, .adopting,
             .servicing, .rescuing, .unrescuing:

@@ -1,4 +1,4 @@
-package import HTTP
+import HTTP
 import Power
 
 /// What a step may be told.

@@ -1,6 +1,7 @@
 import Basics
 import HTTP
 import Protocol
+import Store
 
 // Which steps a node's work consists of, and in which order.
 extension NodesService {
@@ -156,7 +157,8 @@ extension NodesService {
             )
         }
         if found.work == .wait, let seconds = request.args["seconds"] {
-            guard let number = seconds.wholeNumber, (0...StepCatalog.waitSecondsMax).contains(number)
+            guard let number = seconds.wholeNumber,
+                (0...StepCatalog.waitSecondsMax).contains(number)
             else { throw wrong("seconds must be 0 to \(StepCatalog.waitSecondsMax)") }
         }
         return NodeStep(
