@@ -35,7 +35,6 @@ package enum AgentStep: String, Sendable, Codable, CaseIterable {
 
 /// One step of a plan, with everything that is needed to take it.
 package struct NodeStep: Sendable, Equatable, Codable {
-    /// The driver's interface that has it: `deploy`, `raid` …
     /// The driver's interface that has it, as in `deploy` or `raid`.
     /// Ironic's name of it: `erase_devices_metadata`.
     package let step: String
