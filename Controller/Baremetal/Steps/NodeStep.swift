@@ -36,6 +36,7 @@ package enum AgentStep: String, Sendable, Codable, CaseIterable {
 /// One step of a plan, with everything that is needed to take it.
 package struct NodeStep: Sendable, Equatable, Codable {
     /// The driver's interface that has it, as in `deploy` or `raid`.
+    package let interface: String
     /// Ironic's name of it: `erase_devices_metadata`.
     package let step: String
     package let args: [String: JSONValue]
