@@ -175,7 +175,14 @@ let package = Package(
                 logging,
             ]
         ),
-        library("Power", "Controller/Power", ["Protocol", "Basics", "HostTools", logging]),
+        library(
+            "Power",
+            "Controller/Power",
+            [
+                "Protocol", "Basics", "HostTools", "HTTP", asyncHTTPClient, nioCore, nioHTTP1, nioSSL,
+                logging,
+            ]
+        ),
         library(
             "Boot",
             "Controller/Boot",
@@ -353,7 +360,11 @@ let package = Package(
             "HTTPTests",
             ["HTTP", "HostTools", "Basics", hummingbird, hummingbirdTesting, logging]
         ),
-        tests("PowerTests", ["Power", "Basics", "HostTools"]),
+        tests(
+            "PowerTests",
+            ["Power", "HTTP", "Harness", "HostTools", "Basics", hummingbird, nioCore],
+            exclude: ["Recordings"]
+        ),
         tests(
             "BootTests",
             ["Boot", "HTTP", "Store", "Basics", "Protocol", hummingbird, hummingbirdTesting]
@@ -429,10 +440,7 @@ let package = Package(
         tests("BenchTests", ["Bench"]),
         library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
         tests("CompatibilityTests", ["Harness", "HostTools", "Basics"]),
-        tests(
-            "IntegrationTests",
-            ["Harness", "HostTools", "Basics"]
-        ),
+        tests("IntegrationTests", ["Harness", "HostTools", "Basics"]),
         tests(
             "FuzzTests",
             [

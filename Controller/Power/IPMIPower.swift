@@ -215,7 +215,7 @@ package final class IPMIPower: PowerControl {
                 "the user “\(bmc.user)” may not do this; give it the administrator privilege"
             case .settings:
                 "it does not speak cipher suite \(bmc.cipherSuite ?? settings.cipherSuite); set ipmi_cipher_suite to 3 or 17"
-            case .refused, .tool: "it refused; the log holds its own words"
+            case .refused, .tool, .unsupported: "it refused; the log holds its own words"
             }
         return PowerFault(
             reason,

@@ -55,19 +55,23 @@ package struct BMC: Sendable, Hashable {
     package let password: Secret
     /// IPMI cipher suite, never 0; `nil` uses the driver's.
     package let cipherSuite: UInt8?
+    /// How its Redfish service is reached; `nil` for a BMC that speaks IPMI.
+    package let redfish: RedfishAccess?
 
     package init(
         host: String,
         port: UInt16,
         user: String,
         password: Secret,
-        cipherSuite: UInt8? = nil
+        cipherSuite: UInt8? = nil,
+        redfish: RedfishAccess? = nil
     ) {
         self.host = host
         self.port = port
         self.user = user
         self.password = password
         self.cipherSuite = cipherSuite
+        self.redfish = redfish
     }
 
     /// Host and port, for messages.
@@ -129,6 +133,8 @@ package struct PowerFault: FaultConvertible, Sendable, Equatable {
         case settings
         /// The tool is missing or broken.
         case tool
+        /// The machine has no such thing, or what was asked of it does not exist.
+        case unsupported
     }
 
     package let reason: Reason
@@ -147,9 +153,11 @@ package struct PowerFault: FaultConvertible, Sendable, Equatable {
     package var isTransient: Bool {
         switch reason {
         case .noAnswer, .refused: true
-        case .credentials, .privilege, .settings, .tool: false
+        case .credentials, .privilege, .settings, .tool, .unsupported: false
         }
     }
 
-    package var fault: Fault { Fault(.unavailable, message, detail: detail) }
+    package var fault: Fault {
+        Fault(reason == .unsupported ? .invalid : .unavailable, message, detail: detail)
+    }
 }

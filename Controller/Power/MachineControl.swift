@@ -1,0 +1,190 @@
+package import HTTP
+
+// What some BMCs can do beyond power and the boot device. Every call is bounded in time and safe to repeat;
+// all throw `PowerFault`, with the reason `unsupported` where the machine has no such thing.
+
+/// Chooses how a machine's firmware boots.
+package protocol FirmwareControl: Sendable {
+    /// How the machine boots and whether it starts signed systems only; `nil` where its BMC does not tell.
+    func bootPolicy(of bmc: BMC) async throws -> BootPolicyState
+
+    /// Chooses the boot mode; it may take the machine's next start to show.
+    func setBootMode(_ mode: BootMode, of bmc: BMC) async throws
+
+    /// Switches secure boot; it may take the machine's next start to show.
+    func setSecureBoot(_ isOn: Bool, of bmc: BMC) async throws
+
+    /// The versions of the machine's firmware.
+    func components(of bmc: BMC) async throws -> [FirmwareComponent]
+}
+
+/// How a machine boots, as its BMC tells.
+package struct BootPolicyState: Sendable, Equatable {
+    package var mode: BootMode?
+    package var isSecure: Bool?
+
+    package init(mode: BootMode? = nil, isSecure: Bool? = nil) {
+        self.mode = mode
+        self.isSecure = isSecure
+    }
+}
+
+/// A piece of firmware and its version.
+package struct FirmwareComponent: Sendable, Equatable {
+    /// `bios`, `bmc`, or `nic:` and the adapter's name.
+    package var name: String
+    package var version: String
+    package var vendor: String?
+    package var model: String?
+    package var serial: String?
+
+    package init(
+        name: String,
+        version: String,
+        vendor: String? = nil,
+        model: String? = nil,
+        serial: String? = nil
+    ) {
+        self.name = name
+        self.version = version
+        self.vendor = vendor
+        self.model = model
+        self.serial = serial
+    }
+}
+
+/// Reads and changes the settings of a machine's firmware.
+package protocol BIOSControl: Sendable {
+    /// All settings, in the order of their names.
+    func settings(of bmc: BMC) async throws -> [BIOSSetting]
+
+    /// Changes settings; they hold from the machine's next start. What does not fit the firmware's own rules is refused.
+    func apply(_ settings: [String: JSONValue], of bmc: BMC) async throws
+
+    /// Gives all settings their values of the factory, from the machine's next start.
+    func reset(of bmc: BMC) async throws
+}
+
+/// One setting of a machine's firmware.
+package struct BIOSSetting: Sendable, Equatable {
+    /// What the firmware says that a setting may be.
+    package struct Rule: Sendable, Equatable {
+        /// `Enumeration`, `String`, `Integer`, `Boolean` or `Password`.
+        package var type: String?
+        package var allowed: [String]?
+        package var lowerBound: Int64?
+        package var upperBound: Int64?
+        package var lengthMin: Int64?
+        package var lengthMax: Int64?
+        package var isReadOnly: Bool?
+        package var needsReset: Bool?
+        package var isUnique: Bool?
+    }
+
+    package var name: String
+    package var value: JSONValue
+    /// `nil` when the firmware has no registry of its settings.
+    package var rule: Rule?
+
+    package init(name: String, value: JSONValue, rule: Rule? = nil) {
+        self.name = name
+        self.value = value
+        self.rule = rule
+    }
+}
+
+/// Puts images into drives that a BMC pretends to have.
+package protocol MediaControl: Sendable {
+    /// The drives, in the order of the BMC.
+    func media(of bmc: BMC) async throws -> [VirtualMedium]
+
+    /// Puts an image into the first drive of a kind; what was in drives of that kind is taken out before.
+    ///
+    /// `image`: the address from which the BMC itself reads.
+    func insert(_ image: String, into kind: VirtualMedium.Kind, of bmc: BMC) async throws
+
+    /// Takes images out of the drives of these kinds, or of all.
+    func eject(_ kinds: [VirtualMedium.Kind]?, of bmc: BMC) async throws
+}
+
+/// A drive that a BMC pretends to have.
+package struct VirtualMedium: Sendable, Equatable {
+    /// What a drive takes; the raw values are Ironic's.
+    package enum Kind: String, Sendable, CaseIterable {
+        case cdrom
+        case dvd
+        case disk
+        case floppy
+    }
+
+    package let id: String
+    /// In the BMC's words: `CD`, `DVD`, `USBStick`, `Floppy`.
+    package let types: [String]
+    package let image: String?
+    package let isInserted: Bool
+    package let isWriteProtected: Bool?
+    package let connectedVia: String?
+}
+
+/// Switches the lamps of a machine.
+package protocol IndicatorControl: Sendable {
+    /// All lamps.
+    func indicators(of bmc: BMC) async throws -> [Indicator]
+
+    /// Switches one; of kind `unsupported` when the machine has no such lamp.
+    func set(_ state: Indicator.State, of indicator: Indicator.Name, of bmc: BMC) async throws
+}
+
+/// A lamp of a machine.
+package struct Indicator: Sendable, Equatable {
+    /// What it shows; the raw values are Ironic's.
+    package enum State: String, Sendable, CaseIterable {
+        case on = "ON"
+        case off = "OFF"
+        case blinking = "BLINKING"
+        case unknown = "UNKNOWN"
+    }
+
+    /// Which lamp it is.
+    package struct Name: Sendable, Hashable {
+        /// `system` or `chassis`.
+        package let component: String
+        package let id: String
+
+        package init(component: String, id: String) {
+            self.component = component
+            self.id = id
+        }
+    }
+
+    package let name: Name
+    package let state: State
+}
+
+/// Reads a machine's sensors.
+package protocol SensorControl: Sendable {
+    /// The readings, in the order of the BMC.
+    func readings(of bmc: BMC) async throws -> [SensorReading]
+}
+
+/// What one sensor shows.
+package struct SensorReading: Sendable, Equatable {
+    package enum Kind: String, Sendable, CaseIterable {
+        case temperature
+        case fan
+        case voltage
+        case power
+        case powerSupply = "power_supply"
+    }
+
+    package let kind: Kind
+    package let name: String
+    /// `nil` when the sensor shows nothing just now.
+    package let value: Double?
+    /// As UCUM writes it: `Cel`, `RPM`, `%`, `V`, `W`.
+    package let unit: String
+    /// `Enabled`, `Absent` …
+    package let state: String?
+    /// `OK`, `Warning`, `Critical`.
+    package let health: String?
+}
