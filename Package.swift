@@ -171,15 +171,15 @@ let package = Package(
             "Controller/HTTP",
             [
                 "Protocol", "Basics", hummingbird, hummingbirdTLS, lifecycle, nioCore, nioPosix,
-                nioSSL,
-                logging,
+                nioSSL, logging,
             ]
         ),
         library(
             "Power",
             "Controller/Power",
             [
-                "Protocol", "Basics", "HostTools", "HTTP", asyncHTTPClient, nioCore, nioHTTP1, nioSSL,
+                "Protocol", "Basics", "HostTools", "HTTP", asyncHTTPClient, nioCore, nioHTTP1,
+                nioSSL,
                 logging,
             ]
         ),
@@ -312,8 +312,7 @@ let package = Package(
             "Agent/Daemon",
             [
                 "Protocol", "Basics", "Transport", "AgentSystem", "AgentSteps", "AgentCore",
-                logging,
-                protobuf,
+                logging, protobuf,
             ],
             // The toolchain exports every symbol, which keeps all of the runtime alive.
             link: essentials + ["-Xlinker", "--no-export-dynamic", "-Xlinker", "--icf=safe"]

@@ -42,7 +42,7 @@ package struct DriversAPI: RouteArea {
         }
         routes.ironic(.get, "/v1/drivers/:driver/properties", .reader, .showDriverProperties) {
             call in
-            .json(try name(call) == "ipmi" ? Self.ipmiProperties : [:])
+            .json(.object(DriverProperties.of(try name(call)).mapValues(JSONValue.string)))
         }
         routes.ironic(.get, "/v1/conductors", .reader, .listConductors) { call in
             try call.require(minor: 49)
@@ -145,12 +145,4 @@ package struct DriversAPI: RouteArea {
             ],
         ]
     }
-
-    private static let ipmiProperties: JSONValue = [
-        "ipmi_address": "IP address or host name of the BMC. Required.",
-        "ipmi_username": "User of the BMC with the administrator privilege. Required.",
-        "ipmi_password": "The user's password. Required.",
-        "ipmi_port": "UDP port of the BMC; 623 by default.",
-        "ipmi_cipher_suite": "IPMI 2.0 cipher suite, 17 or 3. Suite 0 is refused.",
-    ]
 }

@@ -53,6 +53,9 @@ package struct Node: Sendable, Equatable {
     package internal(set) var startedAt: Timestamp?
     /// What the BMC last told; `nil` before it was asked.
     package var powerState: PowerState?
+    /// How the firmware boots and whether it starts signed systems only, as the BMC last told.
+    package var observedBootMode: BootMode?
+    package var secureBoot: Bool?
     package internal(set) var powerWish: PowerWish?
     package internal(set) var maintenance: Maintenance?
     /// Somebody at the rack forbids every power action.

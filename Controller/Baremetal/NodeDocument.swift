@@ -176,33 +176,3 @@ extension NodeSummary {
         text.append(raw: "}")
     }
 }
-
-/// The interfaces that each driver enables, its default first.
-enum DriverInterfaces {
-    static let ipmi: [String: [String]] = [
-        "bios_interface": ["no-bios"], "boot_interface": ["ipxe", "pxe"],
-        "console_interface": ["no-console"], "deploy_interface": ["direct"],
-        "firmware_interface": ["no-firmware"], "inspect_interface": ["agent", "no-inspect"],
-        "management_interface": ["ipmitool", "noop"], "network_interface": ["noop", "flat"],
-        "power_interface": ["ipmitool"], "raid_interface": ["no-raid"],
-        "rescue_interface": ["no-rescue"], "storage_interface": ["noop"],
-        "vendor_interface": ["no-vendor"],
-    ]
-
-    static func of(_ driver: String) -> [String: [String]] {
-        driver == "fake-hardware" ? fake : ipmi
-    }
-
-    private static let fake = ipmi.merging(
-        pretended.map { ($0, ["fake"] + (ipmi[$0] ?? [])) }
-    ) { $1 }
-
-    /// What machines that exist only in the database pretend to do.
-    private static let pretended = [
-        "boot_interface", "deploy_interface", "inspect_interface", "management_interface",
-        "power_interface", "rescue_interface",
-    ]
-
-    /// `boot`, `deploy` …, in the order of the alphabet.
-    static let kinds = ipmi.keys.sorted().map { String($0.dropLast("_interface".count)) }
-}

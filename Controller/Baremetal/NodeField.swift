@@ -85,8 +85,11 @@ struct NodeField: Sendable {
             text("retired_reason", 61) { $0.node.retired.reason },
             text("lessee", 65) { $0.node.lessee },
             json("network_data", 66) { .object($0.node.networkData) },
-            text("boot_mode", 75) { $0.node.capabilities["boot_mode"] },
-            json("secure_boot", 75) { _ in .null }, text("shard", 82) { $0.node.shard },
+            text("boot_mode", 75) {
+                $0.node.observedBootMode?.rawValue ?? $0.node.capabilities["boot_mode"]
+            },
+            json("secure_boot", 75) { $0.node.secureBoot.map(JSONValue.bool) ?? .null },
+            text("shard", 82) { $0.node.shard },
             text("parent_node", 83) { $0.node.parent?.text }, interface("firmware", 86),
             json("service_step", 87) { $0.step("service") },
             truth("disable_power_off", 95) { $0.node.isPowerOffDisabled },

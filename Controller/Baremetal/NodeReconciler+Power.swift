@@ -69,9 +69,11 @@ extension NodeReconciler {
     func verifyBMC(_ node: Node) async throws -> Outcome {
         try await withBMC(node) { bmc, power in
             let state = try await power.power(of: bmc)
-            return try await apply(.bmcVerified, to: node, cause: "the BMC answers") {
+            let outcome = try await apply(.bmcVerified, to: node, cause: "the BMC answers") {
                 $0.powerState = state
             }
+            await service.refreshFirmware(of: node)
+            return outcome
         }
     }
 

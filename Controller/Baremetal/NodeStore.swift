@@ -84,6 +84,7 @@ package let baremetalMigrations = [
     resourceTables,
     turnTables,
     bulkTables,
+    firmwareTables,
 ]
 
 extension Transaction {
@@ -299,7 +300,8 @@ enum NodeColumn: Int, CaseIterable {
     case stateSince, attempt, powerState, powerWish, maintenance
     case lockout, lastError, lastLines, obstacle, updatedAt
     case inspectionStartedAt, inspectionFinishedAt, instanceName, chassis, parentNode
-    case shard, allocation, isPowerOffDisabled, party, queuedAt
+    case shard, allocation, isPowerOffDisabled, party, queuedAt, observedBootMode
+    case secureBoot
     case startedAt
 
     /// For a SELECT.
@@ -356,6 +358,8 @@ extension Node {
         startedAt = (row[.startedAt] as Int64?).map(Timestamp.init(nanoseconds:))
         powerState = (row[.powerState] as String?).flatMap(PowerState.init(rawValue:))
         powerWish = try decoded(row[.powerWish])
+        observedBootMode = (row[.observedBootMode] as String?).flatMap(BootMode.init(rawValue:))
+        secureBoot = row[.secureBoot]
         maintenance = try decoded(row[.maintenance])
         lockout = try decoded(row[.lockout])
         lastError = row[.lastError]
@@ -427,6 +431,7 @@ extension Node {
             "lessee": lessee, "instanceName": instanceName, "chassis": chassis,
             "parentNode": parent?.text, "shard": shard, "allocation": allocation,
             "isPowerOffDisabled": isPowerOffDisabled,
+            "observedBootMode": observedBootMode?.rawValue, "secureBoot": secureBoot,
             "traits": JSONValue.array(traits.map(JSONValue.string)).canonicalText,
             "lastLines": JSONValue.array(lastLines.map(JSONValue.string)).canonicalText,
             "automatedClean": automatedClean, "protected": protected.isSet,

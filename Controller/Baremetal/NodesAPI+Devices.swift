@@ -8,7 +8,10 @@ import Protocol
 // driver has no interface for.
 extension NodesAPI {
     func addDeviceRoutes(to routes: Routes) {
+        addBootPolicyRoutes(to: routes)
         addFirmwareRoutes(to: routes)
+        addMediaRoutes(to: routes)
+        addIndicatorRoutes(to: routes)
         addVendorRoutes(to: routes)
         routes.ironic(.put, "/v1/nodes/:node/management/inject_nmi", .member, .injectNMI) { call in
             try call.require(minor: 29)
@@ -21,27 +24,6 @@ extension NodesAPI {
             try service.requireInterface("raid", of: try await changeable(call), .notFound)
             throw Fault(.notSupported, "cannot set up RAID: no driver of this server does")
         }
-        for word in ["boot_mode", "secure_boot"] {
-            routes.ironic(
-                .put,
-                "/v1/nodes/:node/states/\(word)",
-                .member,
-                word == "boot_mode" ? .setBootMode : .setSecureBoot
-            ) { call in
-                try call.require(minor: 76)
-                let target = try await call.object()["target"]
-                let isKnown =
-                    word == "boot_mode"
-                    ? ["uefi", "bios"].contains(target?.text) : target?.truth != nil
-                guard isKnown else {
-                    throw Fault(
-                        .invalid,
-                        "cannot set \(word): the target “\(target?.plainText?.prefix(20) ?? "")” is none"
-                    )
-                }
-                throw Fault.unsupported("set_\(word)", of: try await changeable(call))
-            }
-        }
         routes.ironic(.get, "/v1/nodes/:node/states/console", .reader, .showConsole) { call in
             throw Fault.unsupported("console", of: try await seen(call))
         }
@@ -51,25 +33,14 @@ extension NodesAPI {
             }
             throw Fault.unsupported("console", of: try await changeable(call))
         }
-        let indicators = "/v1/nodes/:node/management/indicators"
-        for path in [indicators, indicators + "/:component", indicators + "/:component/:name"] {
-            routes.ironic(.get, path, .reader, .showIndicators) { call in
-                try call.require(minor: 63)
-                throw Fault.unsupported("indicators", of: try await seen(call))
-            }
-        }
-        routes.ironic(.put, indicators + "/:component/:name", .member, .setIndicator) { call in
-            try call.require(minor: 63)
-            throw Fault.unsupported("indicators", of: try await changeable(call))
-        }
     }
 
-    private func seen(_ call: BaremetalCall) async throws -> Node {
+    func seen(_ call: BaremetalCall) async throws -> Node {
         try await service.node(try call.parameter("node"), by: call.principal)
     }
 
     /// The node of the path, if the principal may change it.
-    private func changeable(_ call: BaremetalCall) async throws -> Node {
+    func changeable(_ call: BaremetalCall) async throws -> Node {
         let node = try await seen(call)
         try NodeAccess.requireChange(
             of: node,
@@ -77,51 +48,6 @@ extension NodesAPI {
             to: "change node \(node.label)"
         )
         return node
-    }
-
-    private func addFirmwareRoutes(to routes: Routes) {
-        routes.ironic(.get, "/v1/nodes/:node/bios", .reader, .listSettings) { call in
-            try call.require(minor: 40)
-            _ = try await seen(call)
-            return .json(["bios": []])
-        }
-        routes.ironic(.get, "/v1/nodes/:node/bios/:setting", .reader, .showSetting) { call in
-            try call.require(minor: 40)
-            let node = try await seen(call)
-            throw Fault(
-                .notFound,
-                "cannot find BIOS setting \(try call.parameter("setting").prefix(80)) of node \(node.label): none is known of it"
-            )
-        }
-        routes.ironic(.get, "/v1/nodes/:node/firmware", .reader, .listFirmware) { call in
-            try call.require(minor: 86)
-            _ = try await seen(call)
-            return .json(["firmware": []])
-        }
-        let media = "/v1/nodes/:node/vmedia"
-        routes.ironic(.get, media, .reader, .showMedia) { call in
-            try call.require(minor: 93)
-            throw Fault.unsupported("get_virtual_media", of: try await seen(call))
-        }
-        routes.ironic(.post, media, .member, .attachMedia) { call in
-            try call.require(minor: 89)
-            let body = try await call.object()
-            let schemes = ["http", "https", "nfs", "cifs"]
-            guard ["cdrom", "dvd", "disk", "floppy"].contains(body["device_type"]?.text),
-                let url = body["image_url"]?.text,
-                schemes.contains(where: { url.hasPrefix($0 + "://") })
-            else {
-                throw Fault(
-                    .invalid,
-                    "cannot attach virtual media: device_type or the scheme of image_url is unknown"
-                )
-            }
-            throw Fault.unsupported("attach_virtual_media", of: try await changeable(call))
-        }
-        routes.ironic(.delete, media, .member, .detachMedia) { call in
-            try call.require(minor: 89)
-            throw Fault.unsupported("detach_virtual_media", of: try await changeable(call))
-        }
     }
 
     private func addVendorRoutes(to routes: Routes) {

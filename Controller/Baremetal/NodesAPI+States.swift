@@ -60,9 +60,10 @@ extension NodesAPI {
     private func addBootDeviceRoutes(to routes: Routes) {
         let path = "/v1/nodes/:node/management/boot_device"
         routes.ironic(.get, path + "/supported", .reader, .listBootDevices) { call in
-            _ = try await service.node(try call.parameter("node"), by: call.principal)
+            let node = try await service.node(try call.parameter("node"), by: call.principal)
+            let devices = try service.driver(of: node).bootDevices
             return .json([
-                "supported_boot_devices": .array(BootDevice.allCases.map { .string($0.rawValue) })
+                "supported_boot_devices": .array(devices.map { .string($0.rawValue) })
             ])
         }
         routes.ironic(.get, path, .reader, .showBootDevice) { call in

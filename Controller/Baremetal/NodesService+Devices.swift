@@ -23,18 +23,14 @@ extension NodesService {
         by principal: Principal?
     ) async throws {
         let node = try await node(reference, by: principal)
-        try NodeAccess.requireChange(
-            of: node,
-            by: principal,
-            to: "set the boot device of \(node.label)"
-        )
-        if let (wait, _) = node.wait {
+        try requireIdle(node, by: principal, to: "set the boot device")
+        let driver = try driver(of: node)
+        guard driver.bootDevices.contains(device) else {
             throw Fault(
-                .conflict,
-                "cannot set the boot device of node \(node.label): it is \(node.state.ironicName) and waits for \(wait.subject); wait or abort that first"
+                .invalid,
+                "cannot set the boot device of node \(node.label): driver \(driver.name) knows \(driver.bootDevices.map(\.rawValue).joined(separator: ", "))"
             )
         }
-        let driver = try driver(of: node)
         try await driver.power.setBootDevice(
             device,
             persistent: persistent,
@@ -62,7 +58,7 @@ extension NodesService {
         try await driver.power.injectNMI(into: try driver.bmc(of: node))
     }
 
-    private func driver(of node: Node) throws -> NodeDriver {
+    func driver(of node: Node) throws -> NodeDriver {
         guard let driver = drivers[node.driver] else {
             throw Fault(
                 .invalid,

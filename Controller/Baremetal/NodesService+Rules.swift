@@ -58,7 +58,9 @@ enum NodeAccess {
                 || (after.driver == before.driver && after.driverInfo == before.driverInfo
                     && after.protected == before.protected && after.retired == before.retired)
         else { throw refuse("the management", "a member of the owner's project") }
-        let moved = ["ipmi_address", "ipmi_port"].contains {
+        let moved = [
+            "ipmi_address", "ipmi_port", "redfish_address", "redfish_verify_ca",
+        ].contains {
             after.driverInfo.fields[$0] != before.driverInfo.fields[$0]
         }
         let keepsSecret = before.driverInfo.secrets.contains {

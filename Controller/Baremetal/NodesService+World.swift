@@ -185,9 +185,9 @@ extension Node {
         return found
     }
 
-    /// How the firmware is told to boot.
+    /// How the firmware is told to boot: as the operator says, else as it does.
     package var bootMode: BootMode {
-        capabilities["boot_mode"].flatMap(BootMode.init(rawValue:)) ?? .bios
+        capabilities["boot_mode"].flatMap(BootMode.init(rawValue:)) ?? observedBootMode ?? .bios
     }
 }
 

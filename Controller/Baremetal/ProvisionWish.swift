@@ -120,10 +120,7 @@ extension NodesService {
         of node: Node,
         _ faultKind: Fault.Kind = .invalid
     ) throws {
-        let name = "\(kind)_interface"
-        let interface =
-            node.interfaces[name] ?? DriverInterfaces.of(node.driver)[name]?.first ?? "no-\(kind)"
-        guard interface.hasPrefix("no-") else { return }
+        guard !node.has(kind) else { return }
         throw Fault.unsupported(kind, of: node, faultKind)
     }
 }

@@ -21,6 +21,7 @@ struct Areas {
     let bootRoutes: BootRoutes
     let gateway: AgentGateway
     let reconciler: NodeReconciler
+    let redfish: RedfishPower
     let deployments: DeploymentReconciler
     let bulk: BulkService
 
@@ -68,6 +69,7 @@ struct Areas {
         )
         bootRoutes = try Self.bootRoutes(policy, leases, configuration, logger)
         reconciler = metal.reconciler
+        redfish = metal.redfish
         self.deployments = deployments
         bulk = BulkService(nodes: metal.nodes, audit: core.identity)
         let dashboard = try Self.dashboard(
@@ -171,6 +173,7 @@ struct BareMetal {
     let dispatcher: AgentDispatcher
     let nodes: NodesService
     let reconciler: NodeReconciler
+    let redfish: RedfishPower
 
     init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) {
         let (time, random) = (SystemTime(), SystemRandom())
@@ -187,7 +190,11 @@ struct BareMetal {
             time: time,
             logger: logger
         )
-        var drivers = [NodeDriver.ipmi(IPMIPower(settings: IPMIPower.Settings(), time: time))]
+        redfish = RedfishPower(settings: RedfishSettings(), time: time)
+        var drivers = [
+            NodeDriver.ipmi(IPMIPower(settings: IPMIPower.Settings(), time: time)),
+            .redfish(redfish), .manual(),
+        ]
         if configuration.fakeHardware { drivers.append(.fake()) }
         nodes = NodesService(
             database: core.database,

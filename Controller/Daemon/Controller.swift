@@ -60,7 +60,13 @@ enum Controller {
             "controller starts",
             metadata: [LogKey.path: "\(configuration.stateDirectory)"]
         )
-        try await ServiceGroup(configuration: group).run()
+        do {
+            try await ServiceGroup(configuration: group).run()
+        } catch {
+            await areas.redfish.shutDown()
+            throw error
+        }
+        await areas.redfish.shutDown()
         await core.link.close()
         logger.notice("controller ends")
     }

@@ -2,7 +2,8 @@ import Basics
 import Synchronization
 
 /// Bounds calls: one at a time per BMC, so many in all, and few to BMCs that did not answer last time, so
-/// that dead ones never take all places.
+/// that dead ones never take all places. Some places are for those that answered: hundreds of new BMCs that are
+/// dead do not make a live one wait.
 final class CallGate: Sendable {
     private struct Waiter {
         let number: Int
@@ -14,11 +15,16 @@ final class CallGate: Sendable {
         var busy: Set<String> = []
         var waiting: [Waiter] = []
         var silent: Set<String> = []
+        var proven: Set<String> = []
         var next = 0
         var cancelled: Set<Int> = []
 
         func admits(_ key: String, max: Int) -> Bool {
             guard busy.count < max, !busy.contains(key) else { return false }
+            if proven.contains(key) { return true }
+            guard busy.subtracting(proven).count < CallGate.unprovenMax(of: max) else {
+                return false
+            }
             guard silent.contains(key) else { return true }
             return busy.intersection(silent).count < CallGate.silentMax(of: max)
         }
@@ -31,6 +37,9 @@ final class CallGate: Sendable {
 
     /// Places that silent BMCs may take: a quarter, one at least.
     static func silentMax(of max: Int) -> Int { Swift.max(1, max / 4) }
+
+    /// Places that BMCs may take which did not answer last time, or were never asked: all but an eighth.
+    static func unprovenMax(of max: Int) -> Int { max - max / 8 }
 
     /// Waits for a place, in the order of asking.
     /// - Throws: `CancellationError`.
@@ -76,7 +85,13 @@ final class CallGate: Sendable {
     func leave(_ key: String, answered: Bool) {
         let admitted = state.withLock { state -> [Waiter] in
             state.busy.remove(key)
-            if answered { state.silent.remove(key) } else { state.silent.insert(key) }
+            if answered {
+                state.silent.remove(key)
+                state.proven.insert(key)
+            } else {
+                state.silent.insert(key)
+                state.proven.remove(key)
+            }
             var admitted: [Waiter] = []
             var index = 0
             while index < state.waiting.count, state.busy.count < max {

@@ -183,8 +183,8 @@ package struct SensorReading: Sendable, Equatable {
     package let value: Double?
     /// As UCUM writes it: `Cel`, `RPM`, `%`, `V`, `W`.
     package let unit: String
-    /// `Enabled`, `Absent` …
+    /// In the BMC's words, such as `Enabled` or `Absent`.
     package let state: String?
-    /// `OK`, `Warning`, `Critical`.
+    /// In the BMC's words: `OK`, `Warning` or `Critical`.
     package let health: String?
 }

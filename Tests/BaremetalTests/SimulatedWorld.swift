@@ -419,7 +419,7 @@ struct Bench {
             database: database,
             sealer: Sealer(key: Secret(bytes: [UInt8](repeating: 5, count: 32))),
             images: SimulatedImages(),
-            drivers: [ipmi, .fake()],
+            drivers: [ipmi, .fake(), .manual(), .redfish(in: world)],
             queue: NodeQueue(),
             settings: settings,
             time: world.time,

@@ -60,18 +60,18 @@ struct ClientStep: Sendable {
 
 /// Each `openstack baremetal` command of the pinned client against a running controller.
 @Suite struct BaremetalClientTests {
-    private struct Order: Encodable {
+    struct Order: Encodable {
         var arguments: [String]
         var until: [String: String]
     }
 
-    private struct Outcome: Decodable {
+    struct Outcome: Decodable {
         var code: Int
         var errors: String
         var rows: [[String: String]]
     }
 
-    private struct Report: Decodable {
+    struct Report: Decodable {
         var commands: [String]
         var outcomes: [Outcome]
     }
@@ -104,7 +104,7 @@ struct ClientStep: Sendable {
         #expect(try await controller.stop())
     }
 
-    private func run(
+    func run(
         _ orders: [Order],
         on controller: RunningController
     ) async throws -> Report {
@@ -128,7 +128,7 @@ struct ClientStep: Sendable {
         return try JSONDecoder().decode(Report.self, from: Data(result.output.utf8))
     }
 
-    private func check(_ step: ClientStep, _ outcome: Outcome) {
+    func check(_ step: ClientStep, _ outcome: Outcome) {
         let line = "openstack " + step.arguments.joined(separator: " ")
         if step.isRefused {
             #expect(outcome.code != 0, "\(line)")

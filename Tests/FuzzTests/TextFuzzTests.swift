@@ -1,5 +1,6 @@
 import Basics
 import Foundation
+import HTTP
 import Protocol
 import Testing
 import Transport
@@ -43,6 +44,61 @@ extension Fuzzing {
                     try demand(NodeID(identity) != nil, "“\(identity)” is no identity")
                 }
                 return .taken
+            }
+        }
+
+        @Test func `what Redfish services answer`() async throws {
+            let samples = try ["plain", "action-info", "two-systems"].flatMap { name in
+                let file = "Tests/PowerTests/Recordings/\(name).json"
+                let recording = try JSONValue(parsing: Self.bytes(file))
+                return (recording["documents"]?.members ?? [:]).sorted { $0.key < $1.key }
+                    .map(\.value.canonicalBytes)
+            }
+            let words = ["@odata.id", "//", "../", "%2e", "http://", "\\u0000", "#", "?"]
+            let bmc = BMC(
+                host: "192.0.2.1",
+                port: 443,
+                user: "admin",
+                password: Secret("x"),
+                redfish: RedfishAccess()
+            )
+            try await Fuzzer("redfish-answers", samples, words: words, iterations: 6_000)
+                .run { input in
+                    _ = RedfishAnswer.words(input)
+                    guard let document = try? RedfishAnswer.document(input) else {
+                        return .refused
+                    }
+                    try Self.check(document, bmc)
+                    return .taken
+                }
+        }
+
+        private static func bytes(_ path: String) throws -> [UInt8] {
+            let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+            return Array(try Data(contentsOf: URL(filePath: "/\(root)/\(path)")))
+        }
+
+        /// Feeds every reader of Redfish documents, and demands of every link that it stays with its BMC.
+        private static func check(_ document: JSONValue, _ bmc: BMC) throws {
+            let settings = RedfishAnswer.attributes(document)
+            try demand(settings.count <= RedfishAnswer.settingsMax, "too many settings")
+            _ = RedfishAnswer.registry(document)
+            let readings = RedfishAnswer.readings(document)
+            try demand(readings.count <= RedfishAnswer.sensorsMax, "too many sensors")
+            _ = RedfishAnswer.adapter(document)
+            let medium = RedfishMedium(document)
+            let root = RedfishRoot(document)
+            var links = [root.systems, root.sessions, medium?.insert?.target]
+            links += RedfishAnswer.links(document["Members"])
+            if let system = try? RedfishSystem(document) {
+                links += [system.bios, system.secureBoot, system.reset?.target]
+                links += system.managers + system.chassis
+            }
+            for case let link? in links {
+                guard let path = try? bmc.path(of: link) else { continue }
+                try demand(RedfishAddress.isPath(path), "“\(path)” is no path")
+                let again = try bmc.path(of: path)
+                try demand(again == path, "a path changes")
             }
         }
 

@@ -319,6 +319,18 @@ private final class Gauge: Sendable {
         gate.leave("dead1", answered: true)
     }
 
+    @Test func `some places are for BMCs that answered last time`() async throws {
+        let gate = CallGate(max: 8)
+        try await gate.enter("alive")
+        gate.leave("alive", answered: true)
+        for number in 0..<7 { try await gate.enter("new\(number)") }
+        async let waits: Void = gate.enter("new7")
+        try await gate.enter("alive")
+        gate.leave("alive", answered: true)
+        gate.leave("new0", answered: false)
+        try await waits
+    }
+
     @Test func `a cancelled call gives up its turn`() async throws {
         let gate = CallGate(max: 1)
         try await gate.enter("a")

@@ -1,5 +1,6 @@
 import HTTP
 import HTTPTypes
+import Power
 
 // What the routes of a node's devices, of drivers and of conductors take and answer, for the API's document.
 
@@ -46,6 +47,26 @@ extension Operation {
         "Set an indicator",
         takes: .json(.document),
         answers: .nothing
+    )
+    static let showSensors = Operation(
+        "Show what a node's sensors read",
+        answers: .ok(
+            .object(
+                [
+                    "sensors": .list(
+                        of: .object(
+                            [
+                                "kind": .words(SensorReading.Kind.allCases.map(\.rawValue)),
+                                "name": .text, "value": .number.orNull, "unit": .text,
+                                "state": .textOrNull, "health": .textOrNull,
+                            ],
+                            required: ["kind", "name", "unit", "value"]
+                        )
+                    )
+                ],
+                required: ["sensors"]
+            )
+        )
     )
     static let listSettings = Operation(
         "List BIOS settings",

@@ -88,7 +88,8 @@ package struct RedfishAddress: Sendable, Equatable {
         if text.first == "[" {
             guard let end = text.firstIndex(of: "]") else { return nil }
             host = text[text.index(after: text.startIndex)..<end]
-            guard host.contains(":"), let given = Self.port(text[text.index(after: end)...], standard)
+            guard host.contains(":"),
+                let given = Self.port(text[text.index(after: end)...], standard)
             else { return nil }
             port = given
         } else if text.count(where: { $0 == ":" }) == 1, let colon = text.firstIndex(of: ":") {
@@ -105,7 +106,8 @@ package struct RedfishAddress: Sendable, Equatable {
     private static func port(_ text: Substring, _ standard: UInt16) -> UInt16? {
         guard let colon = text.first else { return standard }
         let digits = text.dropFirst()
-        guard colon == ":", digits.count <= 5, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+        guard colon == ":", digits.count <= 5,
+            digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let port = UInt16(digits), port > 0
         else { return nil }
         return port
@@ -159,7 +161,9 @@ extension BMC {
         guard link.contains("://") || link.hasPrefix("//") else {
             throw .malformed("a link of it is neither a path nor an address")
         }
-        let whole = link.hasPrefix("//") ? "\(redfish?.isSecure == false ? "http:" : "https:")\(link)" : String(link)
+        let whole =
+            link.hasPrefix("//")
+            ? "\(redfish?.isSecure == false ? "http:" : "https:")\(link)" : String(link)
         let query = whole.firstIndex(of: "?") ?? whole.endIndex
         guard let address = RedfishAddress(String(whole[..<query])) else {
             throw .malformed("a link of it is no address")

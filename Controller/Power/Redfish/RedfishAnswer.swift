@@ -102,7 +102,8 @@ struct RedfishAction: Equatable {
 
     /// Reads the action with this name, and the values that `parameter` may have.
     init?(_ actions: JSONValue?, _ name: String, parameter: String = "") {
-        guard let action = actions?["#" + name], let target = action["target"]?.text, !target.isEmpty,
+        guard let action = actions?["#" + name], let target = action["target"]?.text,
+            !target.isEmpty,
             target.utf8.count <= RedfishAddress.pathBytesMax
         else { return nil }
         self.target = target
@@ -123,7 +124,7 @@ struct RedfishSystem: Equatable {
 
     let id: String
     let uuid: String?
-    /// The BMC's own word: `On`, `Off`, `PoweringOn` …
+    /// The BMC's own word, such as `On` or `PoweringOn`.
     let power: String?
     let boot: Boot
     let reset: RedfishAction?

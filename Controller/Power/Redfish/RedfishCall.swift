@@ -63,7 +63,8 @@ struct RedfishCall: Sendable {
         while true {
             do {
                 return try await patch(document.path, change, tag: tags[index])
-            } catch RedfishTrouble.refused(let status, let words) where [412, 428].contains(status) {
+            } catch RedfishTrouble.refused(let status, let words) where [412, 428].contains(status)
+            {
                 index += 1
                 if index < tags.count { continue }
                 guard !isFresh else { throw RedfishTrouble.refused(status, words) }

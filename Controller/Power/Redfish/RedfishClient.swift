@@ -21,7 +21,9 @@ package struct RedfishSettings: Sendable {
     package init() {}
 }
 
-/// Speaks to Redfish services: bounds, sessions and the translation of failures. Knows nothing of machines.
+/// Speaks to Redfish services: bounds, sessions and the translation of failures.
+///
+/// Knows nothing of machines.
 final class RedfishClient: Sendable {
     let settings: RedfishSettings
     let transport: any RedfishTransport

@@ -1,7 +1,9 @@
 import Basics
 import Synchronization
 
-/// What is remembered about BMCs between calls: sessions and where their parts are. Losing it costs a request.
+/// What is remembered about BMCs between calls: sessions and where their parts are.
+///
+/// Losing it costs a request.
 final class RedfishMemory: Sendable {
     /// A session, which belongs to one origin and one user.
     struct Session: Sendable {

@@ -133,7 +133,8 @@ extension RedfishPower: IndicatorControl {
         of name: Indicator.Name,
         of bmc: BMC
     ) async throws {
-        try await client.call(bmc, to: "switch the indicator \(printable(name.id, max: 80))") { call in
+        try await client.call(bmc, to: "switch the indicator \(printable(name.id, max: 80))") {
+            call in
             guard let word = state.redfishName else {
                 throw RedfishTrouble.unknown("an indicator can be ON, OFF or BLINKING")
             }

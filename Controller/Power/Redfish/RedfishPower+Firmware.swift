@@ -113,7 +113,9 @@ extension RedfishPower: BIOSControl {
                 guard let old = present[name] else {
                     throw RedfishTrouble.unknown("there is no setting \(printable(name, max: 80))")
                 }
-                let new = try BIOSSetting(name: name, value: old, rule: rules[name]).changed(to: value)
+                let new = try BIOSSetting(name: name, value: old, rule: rules[name]).changed(
+                    to: value
+                )
                 if new != old { changes[name] = new }
             }
             guard !changes.isEmpty else { return }
@@ -195,7 +197,9 @@ extension BIOSSetting {
             }
             let length = Int64(text.count)
             guard length >= rule?.lengthMin ?? 0, length <= rule?.lengthMax ?? .max else {
-                throw wrong("must have \(rule?.lengthMin ?? 0) to \(rule?.lengthMax ?? .max) characters")
+                throw wrong(
+                    "must have \(rule?.lengthMin ?? 0) to \(rule?.lengthMax ?? .max) characters"
+                )
             }
             return wanted
         case (.number, .number), (.number, .integer): return wanted

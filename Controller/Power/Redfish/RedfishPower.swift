@@ -22,7 +22,9 @@ package final class RedfishPower: PowerControl {
     package func shutDown() async { await client.shutDown() }
 
     package func power(of bmc: BMC) async throws -> PowerState {
-        try await client.call(bmc, to: "read the power state") { try await $0.system().machine.powerState }
+        try await client.call(bmc, to: "read the power state") {
+            try await $0.system().machine.powerState
+        }
     }
 
     package func change(_ change: PowerChange, of bmc: BMC) async throws {
@@ -57,7 +59,9 @@ package final class RedfishPower: PowerControl {
     }
 
     package func bootDevice(of bmc: BMC) async throws -> BootChoice {
-        try await client.call(bmc, to: "read the boot device") { try await $0.system().machine.bootChoice }
+        try await client.call(bmc, to: "read the boot device") {
+            try await $0.system().machine.bootChoice
+        }
     }
 
     package func setBootDevice(
@@ -168,7 +172,8 @@ extension RedfishCall {
         var known = action.values
         if known.isEmpty, let info = try await find(action.info) {
             let parameters = (info.value["Parameters"]?.elements ?? []).prefix(16)
-            known = parameters.first { $0["Name"]?.text == "ResetType" }
+            known =
+                parameters.first { $0["Name"]?.text == "ResetType" }
                 .map { RedfishAnswer.texts($0["AllowableValues"]) } ?? []
         }
         guard let type = known.isEmpty ? first : types.first(where: known.contains) else {

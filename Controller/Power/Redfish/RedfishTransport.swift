@@ -4,6 +4,7 @@ import HTTP
 import NIOCore
 import NIOHTTP1
 import NIOSSL
+import Synchronization
 
 /// One request to a Redfish service.
 package struct RedfishRequest: Sendable {
@@ -58,10 +59,17 @@ protocol RedfishTransport: Sendable {
 ///
 /// Each request has a connection of its own: BMCs have few and choke on those that stay open.
 final class HTTPRedfishTransport: RedfishTransport {
-    private let client: HTTPClient
+    /// Made with the first request: a controller without such BMCs has none.
+    private let made = Mutex<HTTPClient?>(nil)
+    private let connectBudget: Duration
     private let time: any TimeSource
 
     init(connectBudget: Duration, time: any TimeSource) {
+        self.connectBudget = connectBudget
+        self.time = time
+    }
+
+    private static func makeClient(_ connectBudget: Duration) -> HTTPClient {
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
             decompression: .disabled
@@ -69,8 +77,16 @@ final class HTTPRedfishTransport: RedfishTransport {
         configuration.timeout.connect = .nanoseconds(connectBudget.wholeNanoseconds)
         configuration.httpVersion = .http1Only
         configuration.maximumUsesPerConnection = 1
-        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-        self.time = time
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    private var client: HTTPClient {
+        made.withLock { made in
+            if let made { return made }
+            let client = Self.makeClient(connectBudget)
+            made = client
+            return client
+        }
     }
 
     func send(
@@ -81,7 +97,9 @@ final class HTTPRedfishTransport: RedfishTransport {
     ) async throws -> RedfishResponse {
         var message = HTTPClientRequest(url: bmc.origin + request.path)
         message.method = HTTPMethod(rawValue: request.method)
-        for header in request.headers { message.headers.add(name: header.name, value: header.value) }
+        for header in request.headers {
+            message.headers.add(name: header.name, value: header.value)
+        }
         message.headers.add(name: "Connection", value: "close")
         if let body = request.body { message.body = .bytes(ByteBuffer(bytes: body)) }
         if bmc.redfish?.isSecure != false { message.tlsConfiguration = Self.tls(of: bmc) }
@@ -96,7 +114,7 @@ final class HTTPRedfishTransport: RedfishTransport {
 
     func close() async {
         // A client that does not close cleanly has nothing left to tell.
-        try? await client.shutdown()
+        try? await made.withLock(\.self)?.shutdown()
     }
 
     private func exchange(
