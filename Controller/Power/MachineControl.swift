@@ -169,6 +169,7 @@ package protocol SensorControl: Sendable {
 
 /// What one sensor shows.
 package struct SensorReading: Sendable, Equatable {
+    /// What it measures.
     package enum Kind: String, Sendable, CaseIterable {
         case temperature
         case fan

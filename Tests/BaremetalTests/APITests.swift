@@ -377,7 +377,7 @@ import Testing
             let drivers = try await client.call(.get, "/v1/drivers")
             #expect(
                 drivers.body["drivers"]?.elements?.compactMap { $0["name"]?.text }
-                    == ["fake-hardware", "ipmi"]
+                    == ["fake-hardware", "ipmi", "manual-management", "redfish"]
             )
             let driver = try await client.call(.get, "/v1/drivers/ipmi")
             #expect(driver.body["default_deploy_interface"] == "direct")

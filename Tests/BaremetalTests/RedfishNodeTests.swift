@@ -1,5 +1,6 @@
 import Basics
 import HTTP
+import HTTPTypes
 import Power
 import Protocol
 import Synchronization

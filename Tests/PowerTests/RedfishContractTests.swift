@@ -186,7 +186,6 @@ extension BMC {
             #expect(identity?.count == 36)
             let components = try await driver.components(of: bmc)
             #expect(components.contains { $0.name == "bmc" && !$0.version.isEmpty })
-            try await driver.injectNMI(into: bmc)
         }
     }
 

@@ -1,5 +1,6 @@
 import Basics
 import HTTP
+import Synchronization
 import Testing
 
 @testable import Power
@@ -157,6 +158,19 @@ import Testing
             }
             #expect(fault?.reason == .unsupported)
             #expect(fault?.message.contains("power action GracefulShutdown") == true)
+        }
+    }
+
+    @Test func `an NMI is sent where the machine knows it`() async throws {
+        try await with("plain") { driver, bmc, double in
+            try await driver.injectNMI(into: bmc)
+            #expect(double.asked.contains { $0.path.hasSuffix("ComputerSystem.Reset") })
+        }
+        try await with("action-info") { driver, bmc, _ in
+            let fault = await #expect(throws: PowerFault.self) {
+                try await driver.injectNMI(into: bmc)
+            }
+            #expect(fault?.reason == .unsupported)
         }
     }
 

@@ -98,7 +98,10 @@ package struct RedfishAddress: Sendable, Equatable {
             port = given
         }
         let name = host.lowercased()
-        guard BMC.isAddress(name), !name.contains("%") else { return nil }
+        let isLiteral = name.utf8.allSatisfy { Array("0123456789abcdef:.".utf8).contains($0) }
+        guard BMC.isAddress(name), !name.contains("%"), !name.contains(":") || isLiteral else {
+            return nil
+        }
         return (name, port)
     }
 

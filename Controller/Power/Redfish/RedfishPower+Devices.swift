@@ -69,7 +69,7 @@ extension VirtualMedium.Kind {
 extension RedfishCall {
     /// The drives: the system's own, or where it has none those of the BMCs that manage it.
     fileprivate func media() async throws -> [(document: RedfishDocument, medium: RedfishMedium)] {
-        let system = try await system().machine
+        let system = try await findSystem().machine
         var lists = [system.virtualMedia].compactMap(\.self)
         if lists.isEmpty {
             for manager in system.managers.prefix(4) {
@@ -174,7 +174,7 @@ extension RedfishCall {
     fileprivate func indicators() async throws
         -> [(document: RedfishDocument, indicator: Indicator)]
     {
-        let (document, system) = try await system()
+        let (document, system) = try await findSystem()
         var found: [(document: RedfishDocument, indicator: Indicator)] = []
         for link in system.chassis.prefix(8) {
             guard let chassis = try await find(link) else { continue }
@@ -202,7 +202,7 @@ extension RedfishPower: SensorControl {
     package func readings(of bmc: BMC) async throws -> [SensorReading] {
         try await client.call(bmc, to: "read the sensors") { call in
             var found: [SensorReading] = []
-            for link in try await call.system().machine.chassis.prefix(4) {
+            for link in try await call.findSystem().machine.chassis.prefix(4) {
                 guard let chassis = try await call.find(link) else { continue }
                 for part in ["Thermal", "Power"] {
                     let link = RedfishAnswer.link(chassis.value[part])

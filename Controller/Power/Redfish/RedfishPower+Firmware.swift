@@ -4,7 +4,7 @@ package import HTTP
 extension RedfishPower: FirmwareControl {
     package func bootPolicy(of bmc: BMC) async throws -> BootPolicyState {
         try await client.call(bmc, to: "read the boot mode") { call in
-            let system = try await call.system().machine
+            let system = try await call.findSystem().machine
             let secure: Bool?
             do {
                 secure = try await call.find(system.secureBoot)?.value["SecureBootEnable"]?.bool
@@ -18,7 +18,7 @@ extension RedfishPower: FirmwareControl {
 
     package func setBootMode(_ mode: BootMode, of bmc: BMC) async throws {
         try await client.call(bmc, to: "set the boot mode \(mode.rawValue)") { call in
-            let (document, system) = try await call.system()
+            let (document, system) = try await call.findSystem()
             guard let present = system.boot.mode else {
                 throw RedfishTrouble.unsupported("set_boot_mode")
             }
@@ -34,7 +34,7 @@ extension RedfishPower: FirmwareControl {
 
     package func setSecureBoot(_ isOn: Bool, of bmc: BMC) async throws {
         try await client.call(bmc, to: "switch secure boot \(isOn ? "on" : "off")") { call in
-            let system = try await call.system().machine
+            let system = try await call.findSystem().machine
             guard let secure = try await call.find(system.secureBoot) else {
                 throw RedfishTrouble.unsupported("set_secure_boot")
             }
@@ -48,7 +48,7 @@ extension RedfishPower: FirmwareControl {
 
     package func components(of bmc: BMC) async throws -> [FirmwareComponent] {
         try await client.call(bmc, to: "list the firmware") { call in
-            let system = try await call.system().machine
+            let system = try await call.findSystem().machine
             var found: [FirmwareComponent] = []
             if let version = system.biosVersion {
                 found.append(FirmwareComponent(name: "bios", version: version))
@@ -144,7 +144,7 @@ extension RedfishPower: BIOSControl {
 
 extension RedfishCall {
     fileprivate func bios() async throws -> RedfishDocument {
-        guard let bios = try await find(try await system().machine.bios) else {
+        guard let bios = try await find(try await findSystem().machine.bios) else {
             throw RedfishTrouble.unsupported("BIOS settings")
         }
         return bios

@@ -23,7 +23,7 @@ package final class RedfishPower: PowerControl {
 
     package func power(of bmc: BMC) async throws -> PowerState {
         try await client.call(bmc, to: "read the power state") {
-            try await $0.system().machine.powerState
+            try await $0.findSystem().machine.powerState
         }
     }
 
@@ -36,7 +36,7 @@ package final class RedfishPower: PowerControl {
             case .cycle: "restart the machine"
             }
         try await client.call(bmc, to: purpose) { call in
-            let system = try await call.system().machine
+            let system = try await call.findSystem().machine
             let isOn = system.power == "On"
             let types: [String] =
                 switch change {
@@ -54,13 +54,13 @@ package final class RedfishPower: PowerControl {
 
     package func injectNMI(into bmc: BMC) async throws {
         try await client.call(bmc, to: "inject an NMI") { call in
-            try await call.reset(try await call.system().machine, ["Nmi"])
+            try await call.reset(try await call.findSystem().machine, ["Nmi"])
         }
     }
 
     package func bootDevice(of bmc: BMC) async throws -> BootChoice {
         try await client.call(bmc, to: "read the boot device") {
-            try await $0.system().machine.bootChoice
+            try await $0.findSystem().machine.bootChoice
         }
     }
 
@@ -71,7 +71,7 @@ package final class RedfishPower: PowerControl {
         of bmc: BMC
     ) async throws {
         try await client.call(bmc, to: "set the boot device \(device.rawValue)") { call in
-            let (document, system) = try await call.system()
+            let (document, system) = try await call.findSystem()
             let target = try Self.target(device, system)
             var boot: [String: JSONValue] = ["BootSourceOverrideTarget": .string(target)]
             // Some firmwares refuse to be told what they do already, others forget it when they are not.
@@ -87,7 +87,7 @@ package final class RedfishPower: PowerControl {
             } catch RedfishTrouble.refused(let status, _) where persistent && status < 500 {
                 // Not every firmware keeps an override for ever; the next start is what counts.
                 boot["BootSourceOverrideEnabled"] = "Once"
-                try await call.patch(try await call.system().document, ["Boot": .object(boot)])
+                try await call.patch(try await call.findSystem().document, ["Boot": .object(boot)])
             }
             try await call.confirm("the boot device \(device.rawValue)") {
                 $0.boot.target == nil || $0.boot.target == target
@@ -114,7 +114,9 @@ package final class RedfishPower: PowerControl {
     }
 
     package func identity(of bmc: BMC) async throws -> String? {
-        try await client.call(bmc, to: "read the identity") { try await $0.system().machine.uuid }
+        try await client.call(bmc, to: "read the identity") {
+            try await $0.findSystem().machine.uuid
+        }
     }
 }
 
@@ -143,7 +145,7 @@ extension RedfishCall {
     static let looksMax = 5
 
     /// The machine that the node is.
-    func system() async throws -> (document: RedfishDocument, machine: RedfishSystem) {
+    func findSystem() async throws -> (document: RedfishDocument, machine: RedfishSystem) {
         let link: String
         if let named = access.system {
             link = named
@@ -186,7 +188,7 @@ extension RedfishCall {
     /// - Throws: `RedfishTrouble.disobeyed` when the BMC took it and does not show it.
     func confirm(_ what: String, _ shows: (RedfishSystem) -> Bool) async throws {
         for look in 1...Self.looksMax {
-            if shows(try await system().machine) { return }
+            if shows(try await findSystem().machine) { return }
             if look < Self.looksMax { try await client.time.sleep(for: client.settings.pause) }
         }
         throw RedfishTrouble.disobeyed("it took \(what), but shows another; look at its firmware")
