@@ -7,7 +7,7 @@ import Store
 
 /// What BMCs tell about firmware: the boot policy with the node, settings and versions in tables.
 let firmwareTables = Migration(
-    name: "baremetal-004",
+    name: "baremetal-005",
     sql: """
         ALTER TABLE node ADD COLUMN observedBootMode TEXT;
         ALTER TABLE node ADD COLUMN secureBoot INTEGER;

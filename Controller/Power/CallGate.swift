@@ -2,7 +2,9 @@ import Basics
 import Synchronization
 
 /// Bounds calls: one at a time per BMC, so many in all, and few to BMCs that did not answer last time, so
-/// that dead ones never take all places. Some places are for those that answered: hundreds of new BMCs that are
+/// that dead ones never take all places.
+///
+/// Some places are for those that answered: hundreds of new BMCs that are
 /// dead do not make a live one wait.
 final class CallGate: Sendable {
     private struct Waiter {
