@@ -68,8 +68,7 @@ struct Areas {
             logger: logger
         )
         bootRoutes = try Self.bootRoutes(policy, leases, configuration, logger)
-        reconciler = metal.reconciler
-        redfish = metal.redfish
+        (reconciler, redfish) = (metal.reconciler, metal.redfish)
         self.deployments = deployments
         bulk = BulkService(nodes: metal.nodes, audit: core.identity)
         let dashboard = try Self.dashboard(

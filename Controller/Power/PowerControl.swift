@@ -157,7 +157,17 @@ package struct PowerFault: FaultConvertible, Sendable, Equatable {
         }
     }
 
+    /// As a refusal of a request.
+    ///
+    /// Never 503, which Ironic's clients repeat on their own: a wrong password that is tried six times locks users
+    /// out of BMCs.
     package var fault: Fault {
-        Fault(reason == .unsupported ? .invalid : .unavailable, message, detail: detail)
+        let kind: Fault.Kind =
+            switch reason {
+            case .noAnswer: .timeout
+            case .credentials, .privilege, .refused, .settings, .unsupported: .invalid
+            case .tool: .unavailable
+            }
+        return Fault(kind, message, detail: detail)
     }
 }

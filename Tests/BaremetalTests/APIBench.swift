@@ -140,7 +140,7 @@ struct WrongRequest: Sendable, CustomTestStringConvertible {
 
 let wrongRequests: [WrongRequest] = [
     WrongRequest("POST", "/v1/nodes", ["name": "x"], 400, "driver"),
-    WrongRequest("POST", "/v1/nodes", ["driver": "redfish"], 400, "enabled drivers"),
+    WrongRequest("POST", "/v1/nodes", ["driver": "ilo"], 400, "enabled drivers"),
     WrongRequest("POST", "/v1/nodes", ["driver": "ipmi", "colour": "red"], 400, "colour"),
     WrongRequest("POST", "/v1/nodes", ["driver": "ipmi", "name": "a b"], 400, "name"),
     WrongRequest("POST", "/v1/nodes", ["driver": "ipmi", "name": "c0"], 409, "taken"),
