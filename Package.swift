@@ -438,7 +438,7 @@ let package = Package(
         tests("ImageBuilderTests", ["ImageBuilder", "RamdiskBuilder", "HostTools", "Basics"]),
         tests("BenchTests", ["Bench"]),
         library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
-        tests("CompatibilityTests", ["Harness", "HostTools", "Basics"]),
+        tests("CompatibilityTests", ["Harness", "HostTools", "Basics", "Undercloud"]),
         tests("IntegrationTests", ["Harness", "HostTools", "Basics"]),
         tests(
             "FuzzTests",

@@ -16,7 +16,7 @@ package struct DriversAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let routes = surface.area("", dialect: .ironic)
-        routes.ironic(.get, "/v1/drivers", .reader, .listDrivers) { call in
+        routes.ironic(.get, "/v1/drivers", .systemReader, .listDrivers) { call in
             let isDetailed = call.request.query("detail").flatMap { JSONValue.string($0).truth }
             // Every driver of ours is made of interfaces; there are no classic ones.
             let isClassic = call.request.query("type") == "classic"
@@ -37,18 +37,19 @@ package struct DriversAPI: RouteArea {
                 )
             ])
         }
-        routes.ironic(.get, "/v1/drivers/:driver", .reader, .showDriver) { call in
+        routes.ironic(.get, "/v1/drivers/:driver", .systemReader, .showDriver) { call in
             .json(try only(call, driver(try name(call), call.version, isDetailed: true)))
         }
-        routes.ironic(.get, "/v1/drivers/:driver/properties", .reader, .showDriverProperties) {
+        routes.ironic(.get, "/v1/drivers/:driver/properties", .systemReader, .showDriverProperties)
+        {
             call in
             .json(.object(DriverProperties.of(try name(call)).mapValues(JSONValue.string)))
         }
-        routes.ironic(.get, "/v1/conductors", .reader, .listConductors) { call in
+        routes.ironic(.get, "/v1/conductors", .systemReader, .listConductors) { call in
             try call.require(minor: 49)
             return .json(["conductors": [try only(call, conductor)]])
         }
-        routes.ironic(.get, "/v1/conductors/:host", .reader, .showConductor) { call in
+        routes.ironic(.get, "/v1/conductors/:host", .systemReader, .showConductor) { call in
             try call.require(minor: 49)
             guard try call.parameter("host") == service.settings.hostName else {
                 throw Fault(.notFound, "cannot find this conductor: there is only one")
@@ -58,7 +59,7 @@ package struct DriversAPI: RouteArea {
         routes.ironic(
             .get,
             "/v1/drivers/:driver/raid/logical_disk_properties",
-            .reader,
+            .systemReader,
             .showRAIDProperties
         ) { call in
             try call.accept(minor: 12, "RAID properties")
@@ -67,18 +68,22 @@ package struct DriversAPI: RouteArea {
                 "cannot list RAID properties: driver \(try name(call)) does not support raid (disabled or not implemented)"
             )
         }
+        addPassthru(routes)
+    }
+
+    private func addPassthru(_ routes: Routes) {
         let passthru = "/v1/drivers/:driver/vendor_passthru"
-        routes.ironic(.get, passthru + "/methods", .reader, .listVendorMethods) { call in
+        routes.ironic(.get, passthru + "/methods", .systemAdmin, .listVendorMethods) { call in
             _ = try name(call)
             return .json([:])
         }
         for method in HTTPRequest.Method.vendor {
-            let role: Role = method == .get ? .reader : .member
-            routes.ironic(method, passthru, role, .callVendorMethod(method)) { call in
+            routes.ironic(method, passthru, .systemAdmin, .callVendorMethod(method)) { call in
                 _ = try name(call)
                 throw Fault.noHandler(call.request.query("method"))
             }
-            routes.ironic(method, passthru + "/:method", role, .callVendorMethod(method)) { call in
+            routes.ironic(method, passthru + "/:method", .systemAdmin, .callVendorMethod(method)) {
+                call in
                 _ = try name(call)
                 throw Fault.noHandler(try call.parameter("method"))
             }

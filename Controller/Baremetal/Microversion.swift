@@ -99,16 +99,26 @@ struct BaremetalCall: Sendable {
     }
 }
 
+/// Who may call a route of the Bare Metal API at all; what belongs to a node is `NodeAccess.Rule`'s to say.
+struct BaremetalAccess: Sendable {
+    let access: Access
+
+    static let reader = BaremetalAccess(access: .role(.reader))
+    static let member = BaremetalAccess(access: .role(.member))
+    static let systemReader = BaremetalAccess(access: .installation(.reader))
+    static let systemAdmin = BaremetalAccess(access: .installation(.admin))
+}
+
 extension Routes {
     /// Adds a route of the Bare Metal API: the version is negotiated, and every answer tells it, errors too.
     func ironic(
         _ method: HTTPRequest.Method,
         _ path: String,
-        _ role: Role,
+        _ access: BaremetalAccess,
         _ operation: Operation,
         use handler: @escaping @Sendable (BaremetalCall) async throws -> Response
     ) {
-        on(method, path, .role(role), operation.versioned) { request, context in
+        on(method, path, access.access, operation.versioned) { request, context in
             var version = Microversion.minimum
             var response: Response
             do {
@@ -134,7 +144,7 @@ extension Routes {
 
 extension Operation {
     /// With what every route of the Bare Metal API has: the version, and refusals of older ones.
-    fileprivate var versioned: Operation {
+    var versioned: Operation {
         adding(
             [
                 .init(

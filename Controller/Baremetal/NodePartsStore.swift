@@ -62,15 +62,11 @@ extension Transaction {
     /// Attaches a network.
     /// - Throws: `Fault`: `conflict` when it is attached already, `invalid` when no port is free.
     func attach(vif id: String, _ document: JSONValue, to node: Node) throws {
-        let holder = try String.fetchOne(
-            sql,
-            sql: "SELECT node FROM vif WHERE id = ?",
-            arguments: [id]
-        )
-        if let holder {
+        guard try count("vif", where: "id", is: id) == 0 else {
+            // To which node is not said: it may be of a project that the caller knows nothing of.
             throw Fault(
                 .conflict,
-                "cannot attach VIF \(id.prefix(80)) to node \(node.label): it is attached to node \(holder) already"
+                "cannot attach VIF \(id.prefix(80)) to node \(node.label): it is attached already; detach it first"
             )
         }
         let ports =

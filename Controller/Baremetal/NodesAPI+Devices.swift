@@ -52,17 +52,17 @@ extension NodesAPI {
 
     private func addVendorRoutes(to routes: Routes) {
         let path = "/v1/nodes/:node/vendor_passthru"
-        routes.ironic(.get, path + "/methods", .reader, .listVendorMethods) { call in
+        routes.ironic(.get, path + "/methods", .systemAdmin, .listVendorMethods) { call in
             _ = try await seen(call)
             return .json([:])
         }
         for method in HTTPRequest.Method.vendor {
-            let role: Role = method == .get ? .reader : .member
-            routes.ironic(method, path, role, .callVendorMethod(method)) { call in
+            routes.ironic(method, path, .systemAdmin, .callVendorMethod(method)) { call in
                 _ = try await seen(call)
                 throw Fault.noHandler(call.request.query("method"))
             }
-            routes.ironic(method, path + "/:method", role, .callVendorMethod(method)) { call in
+            routes.ironic(method, path + "/:method", .systemAdmin, .callVendorMethod(method)) {
+                call in
                 _ = try await seen(call)
                 throw Fault.noHandler(try call.parameter("method"))
             }

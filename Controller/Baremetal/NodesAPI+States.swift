@@ -60,7 +60,12 @@ extension NodesAPI {
     private func addBootDeviceRoutes(to routes: Routes) {
         let path = "/v1/nodes/:node/management/boot_device"
         routes.ironic(.get, path + "/supported", .reader, .listBootDevices) { call in
-            let node = try await service.node(try call.parameter("node"), by: call.principal)
+            let node = try await service.node(
+                try call.parameter("node"),
+                by: call.principal,
+                to: "list the boot devices of",
+                .manage
+            )
             let devices = try service.driver(of: node).bootDevices
             return .json([
                 "supported_boot_devices": .array(devices.map { .string($0.rawValue) })

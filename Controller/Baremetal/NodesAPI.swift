@@ -202,7 +202,12 @@ package struct NodesAPI: RouteArea {
 
     /// Tells per interface whether the node could be worked on.
     private func validate(_ call: BaremetalCall) async throws -> Response {
-        let node = try await service.node(try call.parameter("node"), by: call.principal)
+        let node = try await service.node(
+            try call.parameter("node"),
+            by: call.principal,
+            to: "validate node",
+            .operate
+        )
         func result(_ body: () throws -> Void) -> JSONValue {
             do {
                 try body()
@@ -277,6 +282,12 @@ package struct NodesAPI: RouteArea {
 
     private func set(_ traits: [String], _ call: BaremetalCall) async throws -> Response {
         for trait in traits { try Trait.check(trait, "a trait") }
+        _ = try await service.node(
+            try call.parameter("node"),
+            by: call.principal,
+            to: "change the traits of",
+            .manage
+        )
         _ = try await service.update(try call.parameter("node"), by: call.principal) {
             $0.traits = Array(Set(traits)).sorted()
         }

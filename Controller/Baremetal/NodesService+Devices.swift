@@ -9,7 +9,12 @@ extension NodesService {
         of reference: String,
         by principal: Principal?
     ) async throws -> BootChoice {
-        let node = try await node(reference, by: principal)
+        let node = try await node(
+            reference,
+            by: principal,
+            to: "ask for the boot device of",
+            .manage
+        )
         let driver = try driver(of: node)
         return try await driver.power.bootDevice(of: try driver.bmc(of: node))
     }
@@ -23,7 +28,7 @@ extension NodesService {
         by principal: Principal?
     ) async throws {
         let node = try await node(reference, by: principal)
-        try requireIdle(node, by: principal, to: "set the boot device")
+        try requireIdle(node, by: principal, to: "set the boot device", .manage)
         let driver = try driver(of: node)
         guard driver.bootDevices.contains(device) else {
             throw Fault(
@@ -46,7 +51,8 @@ extension NodesService {
         try NodeAccess.requireChange(
             of: node,
             by: principal,
-            to: "inject an NMI into \(node.label)"
+            to: "inject an NMI into \(node.label)",
+            .manage
         )
         if let lockout = node.lockout {
             throw Fault(

@@ -34,12 +34,18 @@ extension NodesService {
     }
 
     /// Lets pass who may change a node on which no work is under way.
-    func requireIdle(_ node: Node, by principal: Principal?, to action: String) throws {
-        try NodeAccess.requireChange(of: node, by: principal, to: "\(action) of node \(node.label)")
+    func requireIdle(
+        _ node: Node,
+        by principal: Principal?,
+        to action: String,
+        _ rule: NodeAccess.Rule = .operate
+    ) throws {
+        let action = "\(action) of node \(node.label)"
+        try NodeAccess.requireChange(of: node, by: principal, to: action, rule)
         guard let (wait, _) = node.wait else { return }
         throw Fault(
             .conflict,
-            "cannot \(action) of node \(node.label): it is \(node.state.ironicName) and waits for \(wait.subject); wait or abort that first"
+            "cannot \(action): it is \(node.state.ironicName) and waits for \(wait.subject); wait or abort that first"
         )
     }
 

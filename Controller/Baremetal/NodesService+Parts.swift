@@ -83,6 +83,12 @@ extension NodesService {
     ) async throws -> [NodeHistoryEntry] {
         try await database.read { [sealer] transaction in
             let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)
+            try NodeAccess.requireChange(
+                of: node,
+                by: principal,
+                to: "look inside node \(node.label)",
+                .lookInside
+            )
             let after = marker.map { NodeHistoryEntry.sequence($0, of: node.id) }
             guard after != .some(.none) else {
                 throw Fault(.invalid, "cannot list the history: the marker is none of its entries")
@@ -105,6 +111,12 @@ extension NodesService {
     ) async throws -> NodeHistoryEntry {
         try await database.read { [sealer] transaction in
             let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)
+            try NodeAccess.requireChange(
+                of: node,
+                by: principal,
+                to: "look inside node \(node.label)",
+                .lookInside
+            )
             guard let sequence = NodeHistoryEntry.sequence(id, of: node.id),
                 let entry = try transaction.historyEntry(sequence, of: node.id)
             else {

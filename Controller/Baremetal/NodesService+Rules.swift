@@ -13,18 +13,53 @@ enum NodeAccess {
         return node.owner == project || node.lessee == project
     }
 
-    /// Lets those pass who may change a node: members of the whole installation, of the owner's project,
-    /// and managers of the lessee's.
+    /// The weakest role that something takes over the whole installation, in the owner's project and in the
+    /// lessee's; `nil` for what a lessee never may.
+    ///
+    /// Each is one of the check strings of Ironic's secure RBAC (`ironic/common/policy.py`), named in its
+    /// comment.
+    struct Rule: Sendable {
+        let system: Role
+        let owner: Role
+        let lessee: Role?
+
+        /// SYSTEM_OR_PROJECT_READER.
+        static let look = Rule(system: .reader, owner: .reader, lessee: .reader)
+        /// SYSTEM_OR_OWNER_READER: history and inventory tell of other tenants.
+        static let lookInside = Rule(system: .reader, owner: .reader, lessee: nil)
+        /// SYSTEM_OR_PROJECT_MEMBER.
+        static let use = Rule(system: .member, owner: .member, lessee: .member)
+        /// SYSTEM_OR_OWNER_MEMBER_AND_LESSEE_ADMIN, which holds for managers as well.
+        static let operate = Rule(system: .member, owner: .member, lessee: .manager)
+        /// SYSTEM_MEMBER_OR_OWNER_MEMBER.
+        static let own = Rule(system: .member, owner: .member, lessee: nil)
+        /// SYSTEM_MEMBER_OR_OWNER_ADMIN, which holds for managers as well.
+        static let manage = Rule(system: .member, owner: .manager, lessee: nil)
+        /// SYSTEM_ADMIN_OR_OWNER_ADMIN, likewise: ports and port groups.
+        static let wire = Rule(system: .admin, owner: .manager, lessee: nil)
+        /// SYSTEM_MEMBER_OR_OWNER_LESSEE_ADMIN, likewise: volumes.
+        static let store = Rule(system: .member, owner: .manager, lessee: .manager)
+        /// `node:delete` and `node:delete:self_owned_node`.
+        static let forget = Rule(system: .admin, owner: .admin, lessee: nil)
+    }
+
+    /// Lets those pass whom the rule lets; the controller itself always.
+    /// - Throws: `Fault` of kind `forbidden`.
     static func requireChange(
         of node: Node,
         by principal: Principal?,
-        to action: String
+        to action: String,
+        _ rule: Rule = .operate
     ) throws {
         guard let principal else { return }
-        if principal.isSystem || node.owner == principal.projectID {
-            return try principal.require(.member, to: action)
+        if principal.isSystem { return try principal.require(rule.system, to: action) }
+        if node.owner != nil, node.owner == principal.projectID {
+            return try principal.require(rule.owner, to: action)
         }
-        try principal.require(.manager, to: action)
+        guard let role = rule.lessee, node.lessee != nil, node.lessee == principal.projectID else {
+            throw Fault(.forbidden, "cannot \(action): it takes a role in its owner's project")
+        }
+        try principal.require(role, to: action)
     }
 
     /// Lets those pass to whom a node belongs: the whole installation and the owner's project, no lessee.

@@ -54,6 +54,18 @@ package final class NodesService: Sendable {
         }
     }
 
+    /// The same for those whom the rule lets.
+    func node(
+        _ reference: String,
+        by principal: Principal?,
+        to action: String,
+        _ rule: NodeAccess.Rule
+    ) async throws -> Node {
+        let node = try await node(reference, by: principal)
+        try NodeAccess.requireChange(of: node, by: principal, to: "\(action) \(node.label)", rule)
+        return node
+    }
+
     /// The nodes of one page.
     package func nodes(_ query: NodeQuery, by principal: Principal? = nil) async throws -> [Node] {
         var query = query
@@ -92,6 +104,12 @@ package final class NodesService: Sendable {
     ) async throws -> (inventory: JSONValue, pluginData: JSONValue) {
         try await database.read { [sealer] transaction in
             let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)
+            try NodeAccess.requireChange(
+                of: node,
+                by: principal,
+                to: "look inside node \(node.label)",
+                .lookInside
+            )
             guard let found = try transaction.inventory(of: node.id) else {
                 throw Fault(
                     .notFound,
@@ -230,6 +248,7 @@ package final class NodesService: Sendable {
             reference,
             by: principal,
             cause: target.rawValue,
+            rule: .use,
             { node in
                 try node.requestPower(
                     target,
@@ -286,10 +305,15 @@ package final class NodesService: Sendable {
     /// Its machine is left as it is.
     /// - Throws: `Fault` of kind `conflict` while it runs an image or work is under way.
     package func delete(_ reference: String, by principal: Principal?) async throws {
-        try principal?.requireSystem(.admin, to: "delete node \(reference)")
         let now = time.now
         let id = try await database.write { [sealer] transaction in
             let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)
+            try NodeAccess.requireChange(
+                of: node,
+                by: principal,
+                to: "delete node \(node.label)",
+                .forget
+            )
             let isFree =
                 switch node.state {
                 case .enroll, .manageable, .available, .inspectFailed, .cleanFailed, .verifying,
@@ -335,6 +359,7 @@ package final class NodesService: Sendable {
         _ reference: String,
         by principal: Principal?,
         cause: String,
+        rule: NodeAccess.Rule = .operate,
         _ edit: @escaping @Sendable (inout Node) throws -> Void,
         also: @escaping @Sendable (Transaction, Node) throws -> Void = { _, _ in }
     ) async throws -> Node {
@@ -344,7 +369,8 @@ package final class NodesService: Sendable {
             try NodeAccess.requireChange(
                 of: before,
                 by: principal,
-                to: "change node \(before.label)"
+                to: "change node \(before.label)",
+                rule
             )
             var node = before
             try edit(&node)

@@ -24,7 +24,12 @@ extension NodesService {
         let id = wanted ?? random.identifier()
         return try await database.write { [sealer] transaction in
             let node = try transaction.visibleNode(reference, to: principal, sealer: sealer)
-            try NodeAccess.requireChange(of: node, by: principal, to: "add a port to \(node.label)")
+            try NodeAccess.requireChange(
+                of: node,
+                by: principal,
+                to: "add a port to \(node.label)",
+                .wire
+            )
             guard try transaction.port(id) == nil else {
                 throw Fault(
                     .conflict,

@@ -135,7 +135,7 @@ struct Areas {
             ImagesAPI(service: core.images, publicURL: url),
             NodesAPI(service: metal.nodes, publicURL: url),
             ResourcesAPI(service: metal.nodes, publicURL: url),
-            DriversAPI(service: metal.nodes, publicURL: url),
+            DriversAPI(service: metal.nodes, publicURL: url), RamdiskAPI(),
         ]
     }
 

@@ -42,7 +42,8 @@ package struct DashboardAPI: RouteArea {
 
     package func addRoutes(to surface: Surface) {
         let routes = surface.area("/dashboard", dialect: .plain)
-        routes.get("", .handler(.session), .showDashboard) { request, _ in
+        // Whoever is not signed in sees the sign-in page.
+        routes.get("", .open, .showDashboard) { request, _ in
             guard let session = session(of: request) else { return page(pages.signIn(error: nil)) }
             return page(pages.nodes(try await source.view(), session: session))
         }

@@ -80,6 +80,7 @@ extension Fault.Kind {
         case .forbidden: .forbidden
         case .notFound: .notFound
         case .notAcceptable: .notAcceptable
+        case .methodNotAllowed: .methodNotAllowed
         case .conflict: .conflict
         case .tooLarge: .contentTooLarge
         case .unsupportedType: .unsupportedMediaType

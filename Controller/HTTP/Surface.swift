@@ -26,6 +26,8 @@ package enum Access: Sendable {
         case capability
         /// The dashboard's cookie.
         case session
+        /// An agent's own proof.
+        case agent
     }
 }
 
@@ -124,6 +126,7 @@ package final class Surface {
         router.add(
             middleware: SurfaceMiddleware(
                 dialects: sortedDialects,
+                paths: RoutePaths(routes),
                 gate: gate,
                 audit: audit,
                 logger: logger,

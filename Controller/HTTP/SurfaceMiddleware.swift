@@ -87,6 +87,7 @@ extension HTTPField.Name {
 /// Around every route: identifier, log, audit, and faults in the dialect of the path.
 struct SurfaceMiddleware: RouterMiddleware {
     let dialects: [(prefix: String, dialect: Dialect)]
+    let paths: RoutePaths
     let gate: Gate
     let audit: (any AuditTrail)?
     let logger: Logger
@@ -112,6 +113,11 @@ struct SurfaceMiddleware: RouterMiddleware {
             let fault = await fault(for: error, request, context)
             log(fault, logger)
             response = Dialect.of(request.uri.path, among: dialects).response(for: fault)
+            if fault.kind == .methodNotAllowed {
+                response.headers[.allow] = paths.methods(of: request.uri.path).joined(
+                    separator: ", "
+                )
+            }
         }
         response.headers[.requestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
@@ -192,6 +198,13 @@ struct SurfaceMiddleware: RouterMiddleware {
                 return Fault(error)
             }
         }
+        let methods = paths.methods(of: request.uri.path)
+        guard methods.isEmpty else {
+            return Fault(
+                .methodNotAllowed,
+                "cannot answer \(request.method.rawValue) \(request.uri.path): it takes \(methods.joined(separator: ", "))"
+            )
+        }
         return Fault(
             .notFound,
             "cannot answer \(request.method.rawValue) \(request.uri.path): there is no such resource"
@@ -216,6 +229,25 @@ struct SurfaceMiddleware: RouterMiddleware {
                 scalar.value < 0x20 || scalar.value == 0x7f ? Character("?") : Character(scalar)
             }
         )
+    }
+}
+
+/// Which methods a path takes.
+struct RoutePaths: Sendable {
+    private let routes: [(parts: [Substring], method: String)]
+
+    init(_ routes: [Surface.Route]) {
+        self.routes = routes.map { ($0.path.split(separator: "/"), $0.method.rawValue) }
+    }
+
+    /// Sorted; empty when there is no such path.
+    func methods(of path: String) -> [String] {
+        let parts = path.split(separator: "/")
+        let found = routes.filter { route in
+            route.parts.count == parts.count
+                && zip(route.parts, parts).allSatisfy { $0.hasPrefix(":") || $0 == $1 }
+        }.map(\.method)
+        return Set(found + (found.contains("GET") ? ["HEAD"] : [])).sorted()
     }
 }
 

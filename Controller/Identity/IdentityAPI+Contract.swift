@@ -35,7 +35,9 @@ extension Operation {
         Operation(
             "Create a \(words(name))",
             takes: .json(.one(name, request, open: true)),
-            answers: .created(.one(name, shape))
+            answers: .created(.one(name, shape)),
+            // What the body refers to may not be there.
+            refusals: [.notFound]
         )
     }
 

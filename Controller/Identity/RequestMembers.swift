@@ -132,6 +132,9 @@ extension CatalogEdit {
         let members = try RequestMembers(body, kind)
         id = try members.text("id", max: 255)
         type = try members.text("type", max: 255)
+        guard type?.isEmpty != true else {
+            throw Fault(.invalid, "cannot use an empty type for a \(kind): name what it offers")
+        }
         name = try members.clearableText("name")
         description = try members.clearableText("description")
         isEnabled = try members.bool("enabled")

@@ -13,6 +13,25 @@ package struct CloudsEntry: Sendable {
         self.authorityFile = authorityFile
     }
 
+    /// The same for a shell, which reads it with `source`; each value stands in single quotes, so that nothing
+    /// of it is ever run.
+    package var openrc: String {
+        let values = [
+            ("AUTH_TYPE", "password"), ("AUTH_URL", authURL), ("USERNAME", "admin"),
+            ("PASSWORD", password.reveal()), ("PROJECT_NAME", "admin"),
+            ("USER_DOMAIN_NAME", "Default"), ("PROJECT_DOMAIN_NAME", "Default"),
+            ("CACERT", authorityFile), ("REGION_NAME", "RegionOne"), ("INTERFACE", "public"),
+            ("IDENTITY_API_VERSION", "3"),
+        ]
+        let lines = values.map { name, value in
+            "export OS_\(name)='\(value.replacing("'", with: #"'\''"#))'\n"
+        }
+        // What another cloud's file left behind would win or be refused beside ours.
+        return "# Made by “rdo undercloud install”, which writes it again.\n"
+            + "unset OS_CLOUD OS_TOKEN OS_PROJECT_ID OS_USER_ID OS_SYSTEM_SCOPE OS_DOMAIN_NAME\n"
+            + lines.joined()
+    }
+
     /// The file with this entry in place of an older one; other clouds stay.
     /// - Throws: `Fault` when `old` is no clouds.yaml.
     package func merged(into old: String?, path: String) throws -> String {

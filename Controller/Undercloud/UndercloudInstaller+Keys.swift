@@ -7,7 +7,7 @@ extension UndercloudInstaller {
     /// Bytes of the admin password: 192 bits.
     private static let passwordBytes = 24
 
-    /// Lets the controller make its missing keys, then writes the operator's `clouds.yaml`.
+    /// Lets the controller make its missing keys, then writes the operator's `clouds.yaml` and `openrc`.
     func makeKeys(_ outcome: inout Outcome) async throws {
         let clouds = person.home + "/.config/openstack/clouds.yaml"
         outcome.cloudsFile = clouds
@@ -36,19 +36,23 @@ extension UndercloudInstaller {
             authorityFile: layout.authority
         )
         let text = try entry.merged(into: old, path: clouds)
-        guard text != old else { return }
+        let script = person.home + "/.config/openstack/openrc"
+        let isSame = readText(script) == entry.openrc
+        guard text != old || !isSame else { return }
         let folder = person.home + "/.config/openstack"
         let isOurs = !FileManager.default.fileExists(atPath: folder)
         try HostTools.makeDirectories(folder, mode: 0o700)
         try writeText(text, to: clouds, mode: 0o600)
+        try writeText(entry.openrc, to: script, mode: 0o600)
         if layout.root.isEmpty {
             if isOurs {
                 try person.own(person.home + "/.config")
                 try person.own(folder)
             }
             try person.own(clouds)
+            try person.own(script)
         }
-        outcome.changes.append("cloud “rdo” written to \(clouds)")
+        outcome.changes.append("cloud “rdo” written to \(clouds), and for shells to \(script)")
     }
 
     private func makePassword() -> Secret {
@@ -160,6 +164,7 @@ package struct UndercloudRemoval: Sendable {
     }
 
     private func removeCloud() throws {
+        unlink(person.home + "/.config/openstack/openrc")
         let clouds = person.home + "/.config/openstack/clouds.yaml"
         guard let text = readText(clouds) else { return }
         guard let rest = CloudsEntry.removed(from: text) else {

@@ -15,6 +15,8 @@ package struct Fault: Error, Sendable, CustomStringConvertible {
         case notFound
         /// The version asked for is not spoken (406).
         case notAcceptable
+        /// The resource is there but does not take the method (405).
+        case methodNotAllowed
         /// The object's state forbids it (409).
         case conflict
         /// The request is too large (413).

@@ -24,13 +24,21 @@ struct PatientTime: TimeSource {
     }
 }
 
-/// Knows people by their token: `<role>`, `<role>@<project>`.
+/// Knows people by their token: `<role>`, `<role>@<project>`, `<role>@domain:<domain>`, `unscoped`.
 struct Tokens: RequestAuthenticator {
     func principal(token: Secret) async throws -> Principal {
         let parts = token.reveal().split(separator: "@").map(String.init)
+        let isDomain = parts.last?.hasPrefix("domain:") == true
         let scope: Principal.Scope =
-            parts.count == 2 ? .project(id: parts[1], name: parts[1]) : .system
-        guard let role = Role(rawValue: parts.first ?? "") else {
+            if parts == ["unscoped"] {
+                .none
+            } else if isDomain {
+                .domain(id: parts[1], name: parts[1])
+            } else {
+                parts.count == 2 ? .project(id: parts[1], name: parts[1]) : .system
+            }
+        let role = Role(rawValue: parts.first ?? "")
+        guard role != nil || scope == .none else {
             throw Fault(.unauthenticated, "cannot tell who asks")
         }
         return Principal(
@@ -102,7 +110,7 @@ extension Bench {
             NodesAPI(service: service, publicURL: root),
             ResourcesAPI(service: service, publicURL: root),
             DriversAPI(service: service, publicURL: root),
-            BulkAPI(service: bulk, publicURL: root),
+            BulkAPI(service: bulk, publicURL: root), RamdiskAPI(),
         ]
         for area in areas { area.addRoutes(to: surface) }
         try await Application(router: surface.makeRouter()).test(.router) {

@@ -64,6 +64,31 @@ import Undercloud
         #expect(key.output == certified.output)
     }
 
+    @Test func `a shell reads every value of openrc as it is, whatever it holds`() async throws {
+        let folder = try TemporaryFolder()
+        let password = #"it's "$(touch \(folder.path)/ran)" `id` \ #1"#
+        let entry = CloudsEntry(
+            authURL: "https://127.0.0.1:6385/identity/v3",
+            password: Secret(password),
+            authorityFile: "/etc/rdo/tls/ca.pem"
+        )
+        let path = folder.path + "/openrc"
+        try writeText(entry.openrc, to: path, mode: 0o600)
+        let shown = try await Tool.require(
+            "bash",
+            [
+                "-c",
+                #"source "$0" && printf '%s|%s|%s' "$OS_PASSWORD" "$OS_AUTH_URL" "$OS_CLOUD""#,
+                path,
+            ],
+            environment: ["OS_CLOUD": "another"],
+            budget: .seconds(30),
+            time: SystemTime()
+        )
+        #expect(shown.output == "\(password)|https://127.0.0.1:6385/identity/v3|")
+        #expect(readText(folder.path + "/ran") == nil)
+    }
+
     @Test func `other clouds stay when ours is written and removed`() throws {
         let old = "clouds:\n  prod:\n    auth:\n      username: me\n"
         let entry = CloudsEntry(

@@ -176,7 +176,7 @@ extension ClientStep {
         .works("port group unset \(group) --property miimon"),
         .works("port group list --node n1 --long", ["name": "bond1", "properties": "{}"]),
         .works("node vif attach n1 net-a"), .works("node vif list n1", ["id": "net-a"]),
-        .refused("node vif attach n1 net-a", "attached to node"),
+        .refused("node vif attach n1 net-a", "attached already"),
         .works("node vif detach n1 net-a"), .works("node vif list n1", without: ["id": "net-a"]),
         .refused("port group delete \(group)", "it contains 1 ports"),
         .works("port delete \(port)"), .works("port list", without: ["uuid": port]),

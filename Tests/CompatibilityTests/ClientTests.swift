@@ -3,6 +3,7 @@ import FoundationEssentials
 import Harness
 import HostTools
 import Testing
+import Undercloud
 
 /// The unmodified `openstack` command line against a running controller.
 @Suite struct ClientTests {
@@ -38,6 +39,31 @@ import Testing
             }
             let services = try await client.json([Service].self, "catalog", "list")
             #expect(Set(services.map(\.Type)) == ["baremetal", "identity", "image"])
+        }
+    }
+
+    @Test func `a shell that read openrc signs in`() async throws {
+        try await withClient { client in
+            let controller = client.controller
+            let entry = CloudsEntry(
+                authURL: controller.url + "/identity/v3",
+                password: controller.password,
+                authorityFile: controller.authority
+            )
+            let path = controller.folder.path + "/openrc"
+            try writeText(entry.openrc, to: path, mode: 0o600)
+            let result = try await Tool.run(
+                "bash",
+                [
+                    "-c", #"source "$0" && exec "$1" token issue -f value -c id"#, path,
+                    OpenStackClient.program,
+                ],
+                environment: ["OS_CLOUD": "another", "HOME": controller.folder.path],
+                budget: .seconds(120),
+                time: SystemTime()
+            )
+            #expect(result.exitCode == 0, "\(result.lastWords)")
+            #expect(result.output.count > 40)
         }
     }
 

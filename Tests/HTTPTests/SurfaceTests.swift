@@ -85,6 +85,7 @@ private struct Shape: Codable {
         ("/token", "reader", 200), ("/nowhere", "", 401), ("/nowhere", "bad", 401),
         ("/nowhere", "reader", 404), ("/identity/nowhere", "", 401), ("/scrape", "", 401),
         ("/scrape", "reader", 200), ("/scrape", "admin@p1", 403), ("/member", "member@p1", 200),
+        ("/decode", "", 401), ("/decode", "reader", 405),
     ])
     func `a route is open only to whom it says`(path: String, token: String, code: Int) async throws
     {

@@ -19,6 +19,13 @@ import Testing
         #expect(endpoints.allSatisfy { $0.url.hasPrefix("https://new.example") })
     }
 
+    @Test func `a service without a type is refused, not stored`() async throws {
+        // Found by schemathesis as a 500.
+        #expect(throws: Fault.self) {
+            try CatalogEdit(["service": ["type": "", "name": ""]], "service")
+        }
+    }
+
     @Test func `other services stay, and what an operator disabled stays disabled`() async throws {
         let world = try await World()
         let admin = try await world.administrator()

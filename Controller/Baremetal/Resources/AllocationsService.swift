@@ -67,6 +67,7 @@ extension NodesService {
                     "cannot make allocation \(made.id): one with this UUID exists already"
                 )
             }
+            try transaction.requireRoom(for: made, of: kind, by: principal)
             return try transaction.decide(made, node: node, sealer: sealer, at: now)
         }
     }

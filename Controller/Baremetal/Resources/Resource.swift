@@ -123,6 +123,9 @@ struct ResourceField: Sendable {
 /// Everything that such resources have in common is driven by this description; `ResourceKind+….swift`
 /// holds one description each.
 struct ResourceKind: Sendable {
+    /// Resources of one kind that a project may own.
+    static let ownedMax = 500
+
     /// Whose a resource is.
     enum Scope: Sendable, Equatable {
         /// The whole installation's; a change takes this role, making and deleting take `admin`.
@@ -151,6 +154,9 @@ struct ResourceKind: Sendable {
     var hasDetail = false
     /// Whether it is found by name as well.
     var isNamed: Bool { fields.contains { $0.name == "name" } }
+    /// What a resource of a node takes; to make and delete it, and to change it.
+    var making = NodeAccess.Rule.wire
+    var changing = NodeAccess.Rule.manage
     /// Fields whose values together belong to one resource only.
     var unique: [[String]] = []
     /// Links to what lies below.

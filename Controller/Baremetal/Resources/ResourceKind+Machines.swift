@@ -133,6 +133,16 @@ extension ResourceKind {
             }
             try Self.checkName(group, "port group")
         },
+        beforeSave: { transaction, group, before in
+            guard let before, before.node != group.node else { return }
+            let ports = try transaction.count("port", where: "portgroup", is: group.id.text)
+            guard ports == 0 else {
+                throw Fault(
+                    .conflict,
+                    "cannot move port group \(group.id) to another node: it contains \(ports) ports; take them out first"
+                )
+            }
+        },
         beforeDelete: { transaction, group in
             let ports = try transaction.count("port", where: "portgroup", is: group.id.text)
             guard ports == 0 else {
@@ -199,9 +209,14 @@ extension ResourceKind {
             ResourceField("extra", "extra", .object, initial: [:]),
         ],
         summary: ["uuid", "node_uuid", "type", "connector_id"],
+        making: .store,
+        changing: .operate,
         unique: [["type", "connector_id"]],
         beforeSave: { transaction, connector, before in
-            if before != nil { try transaction.requireOff(connector, "volume connector") }
+            guard let before else { return }
+            // Both machines: the one that it is taken from and the one that gets it.
+            try transaction.requireOff(before, "volume connector")
+            try transaction.requireOff(connector, "volume connector")
         },
         beforeDelete: { try $0.requireOff($1, "volume connector") }
     )
@@ -222,9 +237,14 @@ extension ResourceKind {
             ResourceField("extra", "extra", .object, initial: [:]),
         ],
         summary: ["uuid", "node_uuid", "volume_type", "boot_index", "volume_id"],
+        making: .store,
+        changing: .operate,
         unique: [["node_uuid", "boot_index"]],
         beforeSave: { transaction, target, before in
-            if before != nil { try transaction.requireOff(target, "volume target") }
+            guard let before else { return }
+            // Both machines: the one that it is taken from and the one that gets it.
+            try transaction.requireOff(before, "volume target")
+            try transaction.requireOff(target, "volume target")
         },
         beforeDelete: { try $0.requireOff($1, "volume target") },
         mask: { members in

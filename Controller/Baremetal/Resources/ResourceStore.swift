@@ -231,21 +231,22 @@ extension Transaction {
         let values = fields.map { $0.stored(resource.values[$0.name] ?? .null) }
         guard values.allSatisfy({ $0 != nil }) else { return }
         let conditions = fields.compactMap(\.column).map { "\($0) = ?" }
-        let other = try String.fetchOne(
+        let isTaken = try Bool.fetchOne(
             sql,
             sql: """
-                SELECT id FROM \(kind.table)
-                WHERE \(conditions.joined(separator: " AND ")) AND id <> ?
+                SELECT EXISTS (SELECT 1 FROM \(kind.table)
+                               WHERE \(conditions.joined(separator: " AND ")) AND id <> ?)
                 """,
             arguments: StatementArguments(values + [resource.id.text])
         )
-        guard let other else { return }
+        guard isTaken == true else { return }
+        // Which one has it is not said: it may be of a project that the caller knows nothing of.
         let described = fields.map {
             "\($0.name) “\(resource.values[$0.name]?.plainText?.prefix(80) ?? "")”"
         }
         throw Fault(
             .conflict,
-            "cannot save \(kind.item) \(resource.id): another one (\(other)) has \(described.joined(separator: " and ")) already; choose another or delete it first"
+            "cannot save \(kind.item) \(resource.id): another one has \(described.joined(separator: " and ")) already; choose another or delete it first"
         )
     }
 

@@ -73,6 +73,7 @@ extension NodesService {
                     "cannot make \(kind.item) \(resource.id): one with this UUID exists already"
                 )
             }
+            try transaction.requireRoom(for: resource, of: kind, by: principal)
             try kind.beforeSave(transaction, resource, nil)
             try transaction.save(kind, resource, before: nil, at: now)
             return resource
@@ -201,6 +202,20 @@ extension Transaction {
         return resource
     }
 
+    /// Bounds how many resources of a kind one project makes.
+    /// - Throws: `Fault` of kind `forbidden`, as OpenStack's services answer where a quota ends.
+    func requireRoom(for resource: Resource, of kind: ResourceKind, by principal: Principal) throws
+    {
+        guard case .owner = kind.scope, !principal.isSystem else { return }
+        let held = try count(kind.table, where: "owner", is: resource.text("owner") ?? "")
+        guard held < ResourceKind.ownedMax else {
+            throw Fault(
+                .forbidden,
+                "cannot make a \(kind.item): your project has \(held) already, which is the most; delete some first"
+            )
+        }
+    }
+
     /// Lets those pass who may change the resource; a node that is named becomes its UUID.
     func requireChange(
         of kind: ResourceKind,
@@ -219,7 +234,12 @@ extension Transaction {
                 to: principal,
                 sealer: sealer
             )
-            try NodeAccess.requireChange(of: node, by: principal, to: action)
+            try NodeAccess.requireChange(
+                of: node,
+                by: principal,
+                to: action,
+                isDeletion ? kind.making : kind.changing
+            )
             resource.values["node_uuid"] = .string(node.id.text)
         case .owner(_, let role):
             try principal.require(role, to: action)

@@ -189,6 +189,8 @@ extension Access {
         case .open: []
         case .token, .role, .installation: [["token": []]]
         case .scrape: [["token": []], ["reader": []]]
+        // Nobody has a proof that this listener could check, so there is none to ask for.
+        case .handler(.agent): []
         case .handler(let credential): [[credential.rawValue: []]]
         }
     }
