@@ -234,7 +234,7 @@ let package = Package(
             "Controller/Telemetry",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Identity", "Transport", "Agents", protobuf,
-                logging, lifecycle, hummingbird,
+                logging, lifecycle, hummingbird, asyncHTTPClient, crypto, grdb, nioPosix, nioSSL,
             ]
         ),
         library(
@@ -411,7 +411,7 @@ let package = Package(
             "TelemetryTests",
             [
                 "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport",
-                "Basics",
+                "Basics", "HostTools", logging,
                 "Protocol", hummingbird, hummingbirdTesting, protobuf,
             ]
         ),

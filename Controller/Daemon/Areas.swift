@@ -24,6 +24,7 @@ struct Areas {
     let redfish: RedfishPower
     let deployments: DeploymentReconciler
     let bulk: BulkService
+    let webhooks: WebhooksService
 
     init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) throws {
         let time = SystemTime()
@@ -71,6 +72,7 @@ struct Areas {
         (reconciler, redfish) = (metal.reconciler, metal.redfish)
         self.deployments = deployments
         bulk = BulkService(nodes: metal.nodes, audit: core.identity)
+        webhooks = WebhooksService(core, metal.nodes, configuration, logger: logger)
         let dashboard = try Self.dashboard(
             core,
             configuration,
@@ -83,8 +85,8 @@ struct Areas {
             )
         )
         routes =
-            Self.openStack(core, metal, configuration.api.publicURL) + [
-                BulkAPI(service: bulk, publicURL: configuration.api.publicURL),
+            Self.openStack(core, metal, bulk, configuration.api.publicURL) + [
+                WebhooksAPI(service: webhooks),
                 AgentImagesAPI(service: core.images), DeploymentsAPI(service: runs),
                 EventsAPI(database: core.database, feed: core.feed, time: time),
                 TelemetryAPI(service: telemetry),
@@ -121,9 +123,12 @@ struct Areas {
         )
     }
 
-    private static func openStack(_ core: Core, _ metal: BareMetal, _ url: String)
-        -> [any RouteArea]
-    {
+    private static func openStack(
+        _ core: Core,
+        _ metal: BareMetal,
+        _ bulk: BulkService,
+        _ url: String
+    ) -> [any RouteArea] {
         [
             BareMetalDiscovery(
                 publicURL: url,
@@ -136,6 +141,7 @@ struct Areas {
             NodesAPI(service: metal.nodes, publicURL: url),
             ResourcesAPI(service: metal.nodes, publicURL: url),
             DriversAPI(service: metal.nodes, publicURL: url), RamdiskAPI(),
+            BulkAPI(service: bulk, publicURL: url),
         ]
     }
 
@@ -237,5 +243,38 @@ struct BareMetal {
         settings.powerPoll = configuration.powerPoll
         settings.work = configuration.work
         return settings
+    }
+}
+
+extension WebhooksService {
+    convenience init(
+        _ core: Core,
+        _ nodes: NodesService,
+        _ configuration: ControllerConfiguration,
+        logger: Logger
+    ) {
+        self.init(
+            database: core.database,
+            sealer: core.sealer,
+            sender: HTTPSWebhookSender(
+                rules: configuration.webhooks,
+                authority: configuration.webhookAuthority
+            ),
+            scope: NodeEventScope(nodes: nodes),
+            rules: configuration.webhooks,
+            time: SystemTime(),
+            random: SystemRandom(),
+            logger: logger
+        )
+    }
+}
+
+/// A node's events are seen by whom the node is owned or leased.
+struct NodeEventScope: EventScope {
+    let nodes: NodesService
+
+    func isVisible(node: String, to project: String) async throws -> Bool {
+        guard let id = NodeID(node), let node = try await nodes.find(id) else { return false }
+        return node.owner == project || node.lessee == project
     }
 }

@@ -39,7 +39,7 @@ enum Controller {
         let (api, boot) = try makeServers(core, areas, configuration, sockets, logger)
         var services: [any Service] = [areas.gateway, areas.reconciler, areas.deployments]
         services += [
-            areas.bulk, boot, api,
+            areas.bulk, areas.webhooks, boot, api,
             Housekeeping(
                 database: core.database,
                 identity: core.identity,
@@ -158,6 +158,11 @@ enum Controller {
 
 /// What every area stands on: database, keys, identity, images, the wire.
 struct Core {
+    /// The schema of all areas, in their order.
+    private static let migrations =
+        IdentityStore.migrations + ImageStore.migrations + AgentStore.migrations
+        + baremetalMigrations + DeploymentSchema.migrations + WebhookSchema.migrations
+
     let time: any TimeSource
     let random: any RandomSource
     let feed: ChangeFeed
@@ -195,8 +200,7 @@ struct Core {
         feed = ChangeFeed()
         database = try Database(
             path: configuration.stateDirectory + "/controller.sqlite",
-            migrations: IdentityStore.migrations + ImageStore.migrations + AgentStore.migrations
-                + baremetalMigrations + DeploymentSchema.migrations,
+            migrations: Self.migrations,
             feed: feed
         )
         identity = try IdentityService(

@@ -1,5 +1,6 @@
 package import Baremetal
 import Basics
+package import Telemetry
 
 /// Everything that can be set, checked, as one value that is read once at start.
 package struct ControllerConfiguration: Sendable, Equatable {
@@ -58,6 +59,8 @@ package struct ControllerConfiguration: Sendable, Equatable {
     package var fakeHardware: Bool
     package var powerPoll: Duration
     package var work = WorkLimits()
+    package var webhooks = WebhookRules()
+    package var webhookAuthority: String?
     package var stylesheet: String?
     package var eventsKeep: Duration
 
@@ -116,6 +119,12 @@ package struct ControllerConfiguration: Sendable, Equatable {
         work.deployment = number("work.deployments")
         work.service = number("work.services")
         work.waitingMax = number("work.waiting")
+        webhooks.allowsPlain = sources["webhooks.plain"] == "true"
+        webhooks.allowsInternal = sources["webhooks.internal"] == "true"
+        let bytes = { (key: String) in sources[key].split(separator: ".").compactMap { UInt8($0) } }
+        webhooks.network = (bytes("boot.address"), bytes("dhcp.netmask"))
+        webhookAuthority =
+            sources["webhooks.authority"].isEmpty ? nil : sources["webhooks.authority"]
         stylesheet = sources["dashboard.stylesheet"].isEmpty ? nil : sources["dashboard.stylesheet"]
         eventsKeep = .seconds(86_400 * number("events.keep"))
         try refusePortsUsedTwice()

@@ -273,6 +273,25 @@ extension Setting {
             "Bootstrap's style sheet for the dashboard; without it the pages are plain."
         ),
         Setting(
+            "webhooks.plain",
+            .boolean,
+            "false",
+            "Whether webhooks may go over plain HTTP."
+        ),
+        Setting(
+            "webhooks.internal",
+            .boolean,
+            "false",
+            "Whether webhooks may go to this host and to the provisioning network."
+        ),
+        Setting(
+            "webhooks.authority",
+            .optionalPath,
+            "",
+            "The authorities whose certificates webhooks trust (PEM). Empty: the system's."
+        ),
+
+        Setting(
             "events.keep",
             .number(1...3650, unit: "days"),
             "30",

@@ -124,13 +124,15 @@ package struct EventsAPI: RouteArea {
         )
     }
 
-    private static func event(_ change: Change) throws -> String {
+    /// A change as JSON, on one line.
+    static func document(of change: Change) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let json = String(
-            decoding: try encoder.encode(EventDocument(change)),
-            as: UTF8.self
-        )
+        return String(decoding: try encoder.encode(EventDocument(change)), as: UTF8.self)
+    }
+
+    private static func event(_ change: Change) throws -> String {
+        let json = try document(of: change)
         return "id: \(change.sequence)\nevent: \(change.kind)\ndata: \(json)\n\n"
     }
 }
