@@ -174,6 +174,7 @@ extension WireCommand {
         switch body {
         case .inspect: "inspect"
         case .eraseMetadata: "erase_metadata"
+        case .eraseDisks: "erase_disks"
         case .writeImage: "write_image"
         case .restart: "restart"
         case .applyStep: "apply_step"

@@ -47,6 +47,16 @@ struct Live {
     func ramdiskSteps(bootMAC: String) -> StepTable {
         var steps = commonSteps(bootMAC: bootMAC)
         steps.eraseMetadata = EraseMetadata(devices: disks, disks: SystemDisks(tree: tree))
+        steps.eraseDisks = EraseDisks(
+            EraseDisks.Seams(
+                devices: disks,
+                disks: SystemDisks(tree: tree),
+                drives: SystemDriveChannels(),
+                time: time,
+                random: random,
+                executor: { OwnThread(name: $0) }
+            )
+        )
         steps.writeImage = WriteImage(
             WriteImage.Seams(
                 devices: disks,

@@ -48,24 +48,7 @@ package struct EraseMetadata: StepRunner {
     ) throws -> WireErasedDisks.Disk {
         do {
             let disk = try disks.open(device.path, exclusive: true)
-            let ranges = Self.ranges(of: disk)
-            for range in ranges { try disk.clear(range, by: .zero) }
-            try disk.flush()
-            for range in ranges {
-                guard try disk.readsAsZero(range) else {
-                    throw StepFailure(
-                        "cannot prove that \(device.path) was wiped: bytes \(range.lowerBound) to \(range.upperBound) do not read as zero; replace the disk",
-                        retryable: true
-                    )
-                }
-            }
-            try disk.rereadPartitions()
-            var proof = WireErasedDisks.Disk()
-            proof.name = device.path
-            proof.serial = device.serial
-            proof.sizeBytes = device.bytes
-            proof.zeroedBytes = UInt64(ranges.reduce(0) { $0 + Int64($1.count) })
-            proof.method = "zeros"
+            let proof = try Self.wipe(device, disk, reason: "")
             report.log(["\(device.path): \(proof.zeroedBytes) bytes wiped and read back"])
             return proof
         } catch let error as SystemFailure where error.code != 125 /* ECANCELED */ {
@@ -74,6 +57,36 @@ package struct EraseMetadata: StepRunner {
                 retryable: true
             )
         }
+    }
+
+    /// Wipes one disk and reads back what was wiped.
+    static func wipe(
+        _ device: BlockDevice,
+        _ disk: any Disk,
+        reason: String
+    ) throws -> WireErasedDisks.Disk {
+        let ranges = Self.ranges(of: disk)
+        for range in ranges { try disk.clear(range, by: .zero) }
+        try disk.flush()
+        for range in ranges {
+            guard try disk.readsAsZero(range) else {
+                throw StepFailure(
+                    "cannot prove that \(device.path) was wiped: bytes \(range.lowerBound) to \(range.upperBound) do not read as zero; replace the disk",
+                    retryable: true
+                )
+            }
+        }
+        try disk.rereadPartitions()
+        var proof = WireErasedDisks.Disk()
+        proof.name = device.path
+        proof.serial = device.serial
+        proof.sizeBytes = device.bytes
+        proof.zeroedBytes = UInt64(ranges.reduce(0) { $0 + Int64($1.count) })
+        proof.method = "zeros"
+        proof.reason = reason
+        proof.sampledBytes = proof.zeroedBytes
+        proof.check = "both ends of the disk and of its partitions read as zero"
+        return proof
     }
 
     /// Both ends of the disk and of each partition, without overlaps, in order.

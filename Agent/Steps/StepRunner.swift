@@ -93,6 +93,7 @@ package struct StepFailure: Error, Sendable, Equatable {
 package struct StepTable: StepRunner {
     package var inspect: (any StepRunner)?
     package var eraseMetadata: (any StepRunner)?
+    package var eraseDisks: (any StepRunner)?
     package var writeImage: (any StepRunner)?
     package var restart: (any StepRunner)?
     package var applyStep: (any StepRunner)?
@@ -122,6 +123,7 @@ package struct StepTable: StepRunner {
         switch body {
         case .inspect: ("inspect", inspect)
         case .eraseMetadata: ("erase_metadata", eraseMetadata)
+        case .eraseDisks: ("erase_disks", eraseDisks)
         case .writeImage: ("write_image", writeImage)
         case .restart: ("restart", restart)
         case .applyStep: ("apply_step", applyStep)

@@ -64,6 +64,8 @@ package struct Node: Sendable, Equatable {
     package internal(set) var lastError: String?
     /// The last lines of the console of the command that failed.
     package internal(set) var lastLines: [String]
+    /// What the last erase proved, disk by disk.
+    package internal(set) var erasures: [Erasure] = []
     /// What holds up the present work, and when it is tried again.
     package internal(set) var obstacle: Obstacle?
     package var createdAt: Timestamp

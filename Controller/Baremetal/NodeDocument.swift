@@ -102,6 +102,9 @@ struct NodeDocument: Sendable {
         if !node.lastLines.isEmpty {
             members["rdo_last_lines"] = .array(node.lastLines.map(JSONValue.string))
         }
+        if !node.erasures.isEmpty {
+            members["rdo_erased"] = .array(node.erasures.map(\.document))
+        }
         if let lockout = node.lockout {
             members["rdo_lockout"] = [
                 "reason": .string(lockout.reason), "user": .string(lockout.user),

@@ -71,6 +71,20 @@ extension Transaction {
         )
     }
 
+    /// Adds a sentence to a node's history.
+    func recordEvent(of node: Node, _ sentence: String, at now: Timestamp) throws {
+        try sql.execute(
+            sql: """
+                INSERT INTO nodeEvent (node, at, severity, event, state, target, seconds)
+                VALUES (?, ?, 'INFO', ?, ?, ?, 0)
+                """,
+            arguments: [
+                node.id.text, now.nanoseconds, sentence, node.state.ironicName,
+                node.state.ironicTarget,
+            ]
+        )
+    }
+
     /// A node's history, oldest first unless `descending`.
     func history(
         of node: NodeID,

@@ -174,6 +174,11 @@ extension NodeReconciler {
         case .agent(.eraseMetadata):
             wire.body = .eraseMetadata(WireEraseMetadata())
             wire.budgetSeconds = seconds(budgets.erase)
+        case .agent(.eraseDisks), .agent(.eraseExpress):
+            var erase = WireEraseDisks()
+            erase.express = step.work == .agent(.eraseExpress)
+            wire.body = .eraseDisks(erase)
+            wire.budgetSeconds = seconds(budgets.eraseDisks)
         case .agent(.writeImage), .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
             throw Fault(
                 .internalError,

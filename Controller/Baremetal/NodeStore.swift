@@ -85,6 +85,7 @@ package let baremetalMigrations = [
     turnTables,
     bulkTables,
     firmwareTables,
+    erasureTables,
 ]
 
 extension Transaction {
@@ -302,7 +303,7 @@ enum NodeColumn: Int, CaseIterable {
     case inspectionStartedAt, inspectionFinishedAt, instanceName, chassis, parentNode
     case shard, allocation, isPowerOffDisabled, party, queuedAt, observedBootMode
     case secureBoot
-    case startedAt
+    case startedAt, erasures
 
     /// For a SELECT.
     static let list = allCases.map { "\($0)" }.joined(separator: ", ")
@@ -355,6 +356,7 @@ extension Node {
         attempt = Attempt(UInt64(row[.attempt] as Int64))
         party = row[.party]
         queuedAt = (row[.queuedAt] as Int64?).map(Timestamp.init(nanoseconds:))
+        erasures = try decoded(row[.erasures]) ?? []
         startedAt = (row[.startedAt] as Int64?).map(Timestamp.init(nanoseconds:))
         powerState = (row[.powerState] as String?).flatMap(PowerState.init(rawValue:))
         powerWish = try decoded(row[.powerWish])
@@ -443,6 +445,7 @@ extension Node {
             "attempt": Int64(attempt.number), "powerState": powerState?.rawValue,
             "party": party, "queuedAt": queuedAt?.nanoseconds,
             "startedAt": startedAt?.nanoseconds,
+            "erasures": try encoded(erasures.isEmpty ? nil : erasures),
             "powerWish": try encoded(powerWish), "maintenance": try encoded(maintenance),
             "lockout": try encoded(lockout), "lastError": lastError,
             "obstacle": try encoded(obstacle), "createdAt": createdAt.nanoseconds,

@@ -11,6 +11,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     case agent
     case inspect
     case erase
+    case eraseDisks
     case write
     case bootDevice
     case restart
@@ -31,6 +32,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .agent: "the ramdisk's agent to enrol"
         case .inspect: "the agent to take stock of the machine"
         case .erase: "the agent to wipe the disks' metadata"
+        case .eraseDisks: "the agent to erase the disks"
         case .write: "the agent to write the image"
         case .bootDevice: "the BMC to take the disk as boot device"
         case .restart: "the machine to leave the ramdisk"
@@ -52,7 +54,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .powerOn: "the ramdisk's agent is waited for"
         case .agent: "the agent gets its command"
         case .inspect: "the inventory is stored and the node becomes manageable"
-        case .erase: "the next step, or the node becomes available"
+        case .erase, .eraseDisks: "the next step, or the node becomes available"
         case .write: "the machine is restarted from its disk"
         case .bootDevice: "the machine is restarted"
         case .restart: "the installed system is waited for"
@@ -75,6 +77,8 @@ package struct NodeBudgets: Sendable, Equatable {
     package var agent: Duration = .seconds(600)
     package var inspect: Duration = .seconds(900)
     package var erase: Duration = .seconds(1800)
+    /// Every byte of every disk: a large one that must be overwritten takes more than a day.
+    package var eraseDisks: Duration = .seconds(48 * 3600)
     package var write: Duration = .seconds(3600)
     package var bootDevice: Duration = .seconds(180)
     package var restart: Duration = .seconds(300)
@@ -103,6 +107,7 @@ package struct NodeBudgets: Sendable, Equatable {
         case .agent: agent
         case .inspect: inspect
         case .erase: erase
+        case .eraseDisks: eraseDisks
         case .write: write
         case .bootDevice: bootDevice
         case .restart: restart
@@ -173,6 +178,7 @@ extension Node {
         case .command:
             switch step?.work {
             case .agent(.eraseMetadata): (.erase, job.since)
+            case .agent(.eraseDisks), .agent(.eraseExpress): (.eraseDisks, job.since)
             case .agent(.writeImage): (.write, job.since)
             case .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
                 (.serviceStep, job.since)

@@ -67,7 +67,9 @@ extension NodesService {
             }
         case .inventory(let inventory):
             try await take(inventory, of: command, on: node)
-        case .erased, .restarting:
+        case .erased(let erased):
+            try await take(erased, of: command, on: node)
+        case .restarting:
             try await apply(.commandDone(command, device: ""), to: node, cause: "the agent is done")
         case .written(let written):
             let fact = NodeFact.commandDone(command, device: String(written.device.prefix(200)))

@@ -93,6 +93,14 @@ package nonisolated struct WireCommand: Sendable {
     set {body = .validate(newValue)}
   }
 
+  package var eraseDisks: WireEraseDisks {
+    get {
+      if case .eraseDisks(let v)? = body {return v}
+      return WireEraseDisks()
+    }
+    set {body = .eraseDisks(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -102,6 +110,7 @@ package nonisolated struct WireCommand: Sendable {
     case restart(WireRestart)
     case applyStep(WireApplyStep)
     case validate(WireValidate)
+    case eraseDisks(WireEraseDisks)
 
   }
 
@@ -300,6 +309,21 @@ package nonisolated struct WireEraseMetadata: Sendable {
   package init() {}
 }
 
+/// Erases every byte of every disk that is not read-only or removable, and proves it.
+package nonisolated struct WireEraseDisks: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Drives without a quick way of their own have only their metadata wiped.
+  package var express: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Answers EraseMetadata and EraseDisks.
 package nonisolated struct WireErasedDisks: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -324,6 +348,17 @@ package nonisolated struct WireErasedDisks: Sendable {
     package var zeroedBytes: UInt64 = 0
 
     package var method: String = String()
+
+    /// Why this way was taken.
+    package var reason: String = String()
+
+    package var seconds: Double = 0
+
+    /// Bytes that were marked before and read back after.
+    package var sampledBytes: UInt64 = 0
+
+    /// What the read-back showed, for people.
+    package var check: String = String()
 
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -680,7 +715,7 @@ fileprivate nonisolated let _protobuf_package = "rdo.v1"
 
 nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Command"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0\u{3}erase_disks\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -770,6 +805,19 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .validate(v)
         }
       }()
+      case 16: try {
+        var v: WireEraseDisks?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .eraseDisks(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .eraseDisks(v)
+        }
+      }()
       default: break
       }
     }
@@ -816,6 +864,10 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
     case .validate?: try {
       guard case .validate(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+    }()
+    case .eraseDisks?: try {
+      guard case .eraseDisks(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
     }()
     case nil: break
     }
@@ -1238,6 +1290,36 @@ nonisolated extension WireEraseMetadata: SwiftProtobuf.Message, SwiftProtobuf._M
   }
 }
 
+nonisolated extension WireEraseDisks: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".EraseDisks"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}express\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.express) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.express != false {
+      try visitor.visitSingularBoolField(value: self.express, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireEraseDisks, rhs: WireEraseDisks) -> Bool {
+    if lhs.express != rhs.express {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension WireErasedDisks: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ErasedDisks"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}disks\0")
@@ -1270,7 +1352,7 @@ nonisolated extension WireErasedDisks: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension WireErasedDisks.Disk: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = WireErasedDisks.protoMessageName + ".Disk"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}serial\0\u{3}size_bytes\0\u{3}zeroed_bytes\0\u{1}method\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}serial\0\u{3}size_bytes\0\u{3}zeroed_bytes\0\u{1}method\0\u{1}reason\0\u{1}seconds\0\u{3}sampled_bytes\0\u{1}check\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1283,6 +1365,10 @@ nonisolated extension WireErasedDisks.Disk: SwiftProtobuf.Message, SwiftProtobuf
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.sizeBytes) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.zeroedBytes) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.method) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 7: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.sampledBytes) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.check) }()
       default: break
       }
     }
@@ -1304,6 +1390,18 @@ nonisolated extension WireErasedDisks.Disk: SwiftProtobuf.Message, SwiftProtobuf
     if !self.method.isEmpty {
       try visitor.visitSingularStringField(value: self.method, fieldNumber: 5)
     }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 6)
+    }
+    if self.seconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.seconds, fieldNumber: 7)
+    }
+    if self.sampledBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sampledBytes, fieldNumber: 8)
+    }
+    if !self.check.isEmpty {
+      try visitor.visitSingularStringField(value: self.check, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1313,6 +1411,10 @@ nonisolated extension WireErasedDisks.Disk: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.sizeBytes != rhs.sizeBytes {return false}
     if lhs.zeroedBytes != rhs.zeroedBytes {return false}
     if lhs.method != rhs.method {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.seconds != rhs.seconds {return false}
+    if lhs.sampledBytes != rhs.sampledBytes {return false}
+    if lhs.check != rhs.check {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -148,6 +148,20 @@ final class SimulatedWorld: Sendable {
         case .inspect:
             machine.log.append("inspected")
             result.outcome = .inventory(Self.inventory(machine.mac))
+        case .eraseDisks:
+            machine.log.append("erased all")
+            machine.installed = nil
+            var proof = WireErasedDisks.Disk()
+            proof.name = "/dev/sda"
+            proof.serial = "S1"
+            proof.sizeBytes = 8 << 30
+            proof.zeroedBytes = 8 << 30
+            proof.method = "ATA security erase unit"
+            proof.check = "66 marks written before are gone"
+            proof.seconds = .infinity
+            var erased = WireErasedDisks()
+            erased.disks = [proof]
+            result.outcome = .erased(erased)
         case .eraseMetadata:
             machine.log.append("erased")
             machine.installed = nil
@@ -301,6 +315,7 @@ extension SimulatedWorld: AgentCommands {
         switch command.body {
         case .inspect: "inspect"
         case .eraseMetadata: "erase"
+        case .eraseDisks: "erase all"
         case .writeImage: "write"
         case .restart: "restart"
         case .applyStep, .validate, nil: "other"

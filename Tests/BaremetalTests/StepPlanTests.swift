@@ -163,4 +163,24 @@ import Testing
             #expect(log.filter { $0 == "ramdisk runs" }.count == 1)
         }
     }
+
+    @Test func `the proof of an erase stands at the node and in its history`() async throws {
+        let bench = try Bench { $0.cleanPriorities = ["deploy.erase_devices": 10] }
+        let id = try await bench.register("f")
+        try await bench.makeAvailable(id)
+        let log = bench.world.machine(id)?.log.filter { $0.hasPrefix("erased") }
+        // The metadata has the higher priority.
+        #expect(log == ["erased", "erased all"])
+        try await bench.withClient { client async throws in
+            let node = try await client.ask(.get, "/v1/nodes/f")
+            let proof = node.body["driver_internal_info"]?["rdo_erased"]?.elements?.first
+            #expect(proof?["disk"] == "/dev/sda")
+            #expect(proof?["serial"] == "S1")
+            #expect(proof?["erased_bytes"] == .integer(8 << 30))
+            #expect(proof?["method"] == "ATA security erase unit")
+            let history = try await client.ask(.get, "/v1/nodes/f/history?detail=true")
+            let events = history.body["history"]?.elements?.compactMap { $0["event"]?.text } ?? []
+            #expect(events.contains { $0.contains("erased /dev/sda (serial S1): ATA security") })
+        }
+    }
 }

@@ -216,6 +216,16 @@ extension SimulatedMachine {
             disks: MachineDisks(machine: self, life: parts.life, purpose: .erase, part: nil)
         )
         let executor = executor
+        steps.eraseDisks = EraseDisks(
+            EraseDisks.Seams(
+                devices: devices,
+                disks: MachineDisks(machine: self, life: parts.life, purpose: .erase, part: nil),
+                drives: MachineDrives(),
+                time: parts.time,
+                random: parts.random,
+                executor: { _ in executor }
+            )
+        )
         steps.writeImage = WriteImage(
             WriteImage.Seams(
                 devices: devices,
@@ -314,6 +324,7 @@ extension WireCommand {
         switch body {
         case .inspect: "inspect"
         case .eraseMetadata: "erase"
+        case .eraseDisks: "erase all"
         case .writeImage: "write"
         case .restart: "restart"
         case .applyStep(let step): "step \(step.step)"

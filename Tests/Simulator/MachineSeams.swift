@@ -223,3 +223,10 @@ final class MachineImageSource: ImageSource {
         }
     }
 }
+
+/// Drives of a virtual machine: no commands of their own.
+struct MachineDrives: DriveChannels {
+    func channel(_ path: String) throws(SystemFailure) -> any DriveChannel {
+        throw SystemFailure("open \(path)", code: ENOTTY)
+    }
+}

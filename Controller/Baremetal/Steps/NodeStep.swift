@@ -30,6 +30,10 @@ package enum StepWork: Sendable, Equatable, Codable {
 /// What the ramdisk's agent has steps for.
 package enum AgentStep: String, Sendable, Codable, CaseIterable {
     case eraseMetadata
+    /// Every byte of every disk.
+    case eraseDisks
+    /// As that where a drive can do it quickly; of others the metadata.
+    case eraseExpress
     case writeImage
 }
 

@@ -74,6 +74,8 @@ package enum StepCatalog {
             deploy: 0,
             work: .agent(.eraseMetadata)
         ),
+        StepDescription("deploy", "erase_devices", clean: 0, work: .agent(.eraseDisks)),
+        StepDescription("deploy", "erase_devices_express", clean: 0, work: .agent(.eraseExpress)),
         writeImage,
         chooseDisk,
         bootInstance,
