@@ -69,8 +69,7 @@ struct Areas {
             logger: logger
         )
         bootRoutes = try Self.bootRoutes(policy, leases, configuration, logger)
-        (reconciler, redfish) = (metal.reconciler, metal.redfish)
-        self.deployments = deployments
+        (reconciler, redfish, self.deployments) = (metal.reconciler, metal.redfish, deployments)
         bulk = BulkService(nodes: metal.nodes, audit: core.identity)
         webhooks = WebhooksService(core, metal.nodes, configuration, logger: logger)
         let dashboard = try Self.dashboard(
