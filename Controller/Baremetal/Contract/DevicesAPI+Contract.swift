@@ -42,7 +42,11 @@ extension Operation {
         takes: .json(.object(["enabled": .any], required: ["enabled"], open: true)),
         answers: .accepted
     )
-    static let showIndicators = Operation("Show indicators", answers: .ok(.document))
+    static let showIndicators = Operation(
+        "Show indicators",
+        answers: .ok(.document),
+        refusals: [.gatewayTimeout]
+    )
     static let setIndicator = Operation(
         "Set an indicator",
         takes: .json(.document),
@@ -66,7 +70,8 @@ extension Operation {
                 ],
                 required: ["sensors"]
             )
-        )
+        ),
+        refusals: [.gatewayTimeout]
     )
     static let listSettings = Operation(
         "List BIOS settings",
@@ -78,7 +83,11 @@ extension Operation {
         "List firmware components",
         answers: .ok(.object(["firmware": .list(of: .document)], required: ["firmware"]))
     )
-    static let showMedia = Operation("Show virtual media", answers: .ok(.any))
+    static let showMedia = Operation(
+        "Show virtual media",
+        answers: .ok(.any),
+        refusals: [.gatewayTimeout]
+    )
     static let attachMedia = Operation(
         "Attach virtual media",
         takes: .json(
@@ -96,7 +105,8 @@ extension Operation {
     static let detachMedia = Operation(
         "Detach virtual media",
         [.init("device_types", .text, "Parted by commas; all without it.")],
-        answers: .nothing
+        answers: .nothing,
+        refusals: [.gatewayTimeout]
     )
     static let listVendorMethods = Operation("List vendor methods", answers: .ok(.document))
 
