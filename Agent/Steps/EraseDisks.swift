@@ -236,7 +236,9 @@ actor DiskEraser {
     }
 
     /// The first place where old data is; `nil` when there is none.
-    private func remains(_ marks: [Mark], _ disk: any Disk, _ method: ErasureMethod) throws -> Int64? {
+    private func remains(_ marks: [Mark], _ disk: any Disk, _ method: ErasureMethod) throws
+        -> Int64?
+    {
         report.progress(StepProgress(phase: "read-back", text: disk.geometry.path))
         for mark in marks {
             let found = try disk.bytes(mark.offset..<(mark.offset + Int64(mark.bytes.count)))

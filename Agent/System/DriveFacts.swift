@@ -45,7 +45,9 @@ package struct ATASecurity: Sendable, Equatable {
     /// `nil` for a page that is too short.
     package init?(identify page: [UInt8]) {
         guard page.count >= 512 else { return nil }
-        func word(_ index: Int) -> UInt16 { UInt16(page[2 * index]) | UInt16(page[2 * index + 1]) << 8 }
+        func word(_ index: Int) -> UInt16 {
+            UInt16(page[2 * index]) | UInt16(page[2 * index + 1]) << 8
+        }
         let security = word(128)
         isSupported = security & 0x01 != 0
         isEnabled = security & 0x02 != 0

@@ -4,7 +4,8 @@ import Testing
 
 struct `The table of steps` {
     private static let bodies: [WireCommand.OneOf_Body] = [
-        .inspect(WireInspect()), .eraseMetadata(WireEraseMetadata()), .eraseDisks(WireEraseDisks()), .writeImage(WireWriteImage()),
+        .inspect(WireInspect()), .eraseMetadata(WireEraseMetadata()), .eraseDisks(WireEraseDisks()),
+        .writeImage(WireWriteImage()),
         .restart(WireRestart()), .applyStep(WireApplyStep()), .validate(WireValidate()),
     ]
 

@@ -57,7 +57,8 @@ extension NodesService {
     func take(_ erased: WireErasedDisks, of command: CommandID, on node: Node) async throws {
         let now = time.now
         let proofs = erased.disks.prefix(Erasure.disksMax).map { Erasure($0, at: now) }
-        try await apply(.commandDone(command, device: ""), to: node, cause: "the disks are erased") {
+        try await apply(.commandDone(command, device: ""), to: node, cause: "the disks are erased")
+        {
             $0.erasures = proofs
         } also: { transaction, node in
             for proof in proofs {
