@@ -125,6 +125,7 @@ struct AccessCall: Sendable, CustomStringConvertible {
         AccessCall("GET", "/v1/nodes/{node}/history", .ownerReader),
         AccessCall("GET", "/v1/nodes/{node}/history/{entry}", .ownerReader),
         AccessCall("GET", "/v1/nodes/{node}/waiting", .projectReader),
+        AccessCall("GET", "/v1/nodes/{node}/sensors", .projectReader),
     ]
 
     private static let states = [
