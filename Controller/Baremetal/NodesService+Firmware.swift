@@ -7,32 +7,6 @@ import Store
 
 // What a node's BMC can do beyond power: the driver has it or the answer is as Ironic's for one without.
 extension NodesService {
-    /// A node whose BMC is spoken to, with what its driver offers.
-    struct Reached: Sendable {
-        let node: Node
-        let driver: NodeDriver
-        let bmc: BMC
-    }
-
-    /// A node, to look at what its BMC tells.
-    func reach(_ reference: String, by principal: Principal) async throws -> Reached {
-        let node = try await node(reference, by: principal)
-        let driver = try driver(of: node)
-        return Reached(node: node, driver: driver, bmc: try driver.bmc(of: node))
-    }
-
-    /// A node, to change something through its BMC.
-    /// - Throws: `Fault`: `forbidden`, or `conflict` while the controller itself works on the node.
-    func reach(
-        _ reference: String,
-        by principal: Principal,
-        to action: String
-    ) async throws -> Reached {
-        let reached = try await reach(reference, by: principal)
-        try requireIdle(reached.node, by: principal, to: action)
-        return reached
-    }
-
     /// Lets pass who may change a node on which no work is under way.
     func requireIdle(
         _ node: Node,
