@@ -95,6 +95,7 @@ struct CloudAPI {
     struct Node: Decodable {
         struct Internal: Decodable {
             struct Waiting: Decodable {
+                var phase: String?
                 var bytes_done: Double?
                 var bytes_total: Double?
             }
@@ -107,10 +108,10 @@ struct CloudAPI {
 
         func isIn(_ states: String...) -> Bool { states.contains(provision_state) }
 
-        /// How much of the present phase is done, 0 to 1.
+        /// How much of the image's chunks is written, 0 to 1; clearing holes before counts for nothing.
         var writtenPart: Double {
-            guard let waiting = driver_internal_info.rdo_waiting, let total = waiting.bytes_total,
-                total > 0
+            guard let waiting = driver_internal_info.rdo_waiting, waiting.phase == "write",
+                let total = waiting.bytes_total, total > 0
             else { return 0 }
             return (waiting.bytes_done ?? 0) / total
         }
