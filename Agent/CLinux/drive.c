@@ -7,8 +7,7 @@
 #include <sys/ioctl.h>
 
 int rdo_nvme_admin(int drive, uint8_t opcode, uint32_t space, const uint32_t words[6], void *data,
-                   uint32_t bytes, int writes, uint32_t milliseconds, uint32_t *result) {
-    (void)writes;
+                   uint32_t bytes, uint32_t milliseconds, uint32_t *result) {
     struct nvme_admin_cmd command;
     memset(&command, 0, sizeof command);
     command.opcode = opcode;
@@ -33,22 +32,17 @@ int rdo_nvme_namespace(int drive) {
     return space < 0 ? -errno : space;
 }
 
+// Where each register stands in the command; the status descriptor has it one byte earlier.
+static const uint8_t places[10] = {4, 6, 8, 10, 12, 7, 9, 11, 13, 14};
+
 int rdo_ata(int drive, uint8_t registers[10], int direction, void *data, uint32_t bytes,
             uint32_t milliseconds) {
     // ATA PASS-THROUGH (16): protocol 3 is no data, 4 data in, 5 data out; the extended form, with the
     // registers wanted back (CK_COND).
     static const uint8_t protocols[] = {3, 4, 5};
     static const uint8_t flags[] = {0x20, 0x2e, 0x26};
-    uint8_t block[16] = {0x85, (uint8_t)(protocols[direction] << 1 | 1), flags[direction],
-                         0,    registers[0], 0, registers[1]};
-    block[8] = registers[2];
-    block[10] = registers[3];
-    block[12] = registers[4];
-    block[7] = registers[5];
-    block[9] = registers[6];
-    block[11] = registers[7];
-    block[13] = registers[8];
-    block[14] = registers[9];
+    uint8_t block[16] = {0x85, (uint8_t)(protocols[direction] << 1 | 1), flags[direction]};
+    for (int i = 0; i < 10; i++) block[places[i]] = registers[i];
     uint8_t sense[64] = {0};
     struct sg_io_hdr request;
     memset(&request, 0, sizeof request);
@@ -81,15 +75,6 @@ int rdo_ata(int drive, uint8_t registers[10], int direction, void *data, uint32_
         return -EPROTO;
     }
     const uint8_t *found = sense + 8;
-    registers[0] = found[3];
-    registers[1] = found[5];
-    registers[2] = found[7];
-    registers[3] = found[9];
-    registers[4] = found[11];
-    registers[5] = found[6];
-    registers[6] = found[8];
-    registers[7] = found[10];
-    registers[8] = found[12];
-    registers[9] = found[13];
+    for (int i = 0; i < 10; i++) registers[i] = found[places[i] - 1];
     return 0;
 }

@@ -109,7 +109,6 @@ final class OpenDrive: DriveChannel {
                 command.words,
                 count == 0 ? nil : bytes.baseAddress,
                 count,
-                0,
                 command.seconds &* 1000,
                 &result
             )

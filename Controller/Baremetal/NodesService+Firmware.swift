@@ -29,13 +29,14 @@ extension NodesService {
         of reference: String,
         by principal: Principal
     ) async throws {
-        let node = try await changeable(reference, by: principal, to: "set the boot mode")
-        let driver = try driver(of: node)
-        guard let firmware = driver.firmware, node.manages else {
-            throw Fault.unsupported("set_boot_mode", of: node)
+        try await changeFirmware(
+            of: reference,
+            by: principal,
+            to: "set the boot mode",
+            "set_boot_mode"
+        ) {
+            try await $0.setBootMode(mode, of: $1)
         }
-        try await firmware.setBootMode(mode, of: try driver.bmc(of: node))
-        await refreshFirmware(of: node, settings: false)
     }
 
     /// Switches secure boot; shown once the BMC tells so.
@@ -44,23 +45,34 @@ extension NodesService {
         of reference: String,
         by principal: Principal
     ) async throws {
-        let node = try await changeable(reference, by: principal, to: "switch secure boot")
-        let driver = try driver(of: node)
-        guard let firmware = driver.firmware, node.manages else {
-            throw Fault.unsupported("set_secure_boot", of: node)
+        try await changeFirmware(
+            of: reference,
+            by: principal,
+            to: "switch secure boot",
+            "set_secure_boot"
+        ) {
+            try await $0.setSecureBoot(isOn, of: $1)
         }
-        try await firmware.setSecureBoot(isOn, of: try driver.bmc(of: node))
-        await refreshFirmware(of: node, settings: false)
     }
 
-    private func changeable(
-        _ reference: String,
+    /// Changes something of a machine's firmware, and looks what came of it.
+    ///
+    /// `call` is the driver's call that does it, as Ironic names it.
+    private func changeFirmware(
+        of reference: String,
         by principal: Principal,
-        to action: String
-    ) async throws -> Node {
+        to action: String,
+        _ call: String,
+        _ change: (any FirmwareControl, BMC) async throws -> Void
+    ) async throws {
         let node = try await node(reference, by: principal)
         try requireIdle(node, by: principal, to: action)
-        return node
+        let driver = try driver(of: node)
+        guard let firmware = driver.firmware, node.manages else {
+            throw Fault.unsupported(call, of: node)
+        }
+        try await change(firmware, try driver.bmc(of: node))
+        await refreshFirmware(of: node, settings: false)
     }
 
     /// A node's settings as they were last read.

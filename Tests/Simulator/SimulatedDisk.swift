@@ -1,4 +1,5 @@
 import AgentSystem
+import Basics
 import Glibc
 import Protocol
 
@@ -66,12 +67,12 @@ final class DiskHardware: Sendable {
         forEachPage(offset, input.count) { page, inside, range in
             let part = UnsafeRawBufferPointer(rebasing: input[range])
             if range.count == Int(Self.pageBytes) {
-                state.value.cache[page] = isZero(part) ? [] : Array(part)
+                state.value.cache[page] = ZeroRuns.isZero(part) ? [] : Array(part)
                 return
             }
             var content = visible(page)
             if content.isEmpty {
-                if isZero(part) { return }
+                if ZeroRuns.isZero(part) { return }
                 content = [UInt8](repeating: 0, count: Int(Self.pageBytes))
             }
             content.withUnsafeMutableBytes {
@@ -145,7 +146,7 @@ final class DiskHardware: Sendable {
             let known = durably ? state.value.medium[page] : visible(page)
             if known?.isEmpty == false {
                 let isZero = content(offset..<end, durably: durably).withUnsafeBytes {
-                    self.isZero($0)
+                    ZeroRuns.isZero($0)
                 }
                 guard isZero else { return false }
             }
@@ -170,11 +171,6 @@ final class DiskHardware: Sendable {
 
     private func visible(_ page: Int64) -> [UInt8] {
         state.value.cache[page] ?? state.value.medium[page] ?? []
-    }
-
-    private func isZero(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard let first = bytes.baseAddress, bytes.count > 0 else { return true }
-        return bytes[0] == 0 && memcmp(first, first + 1, bytes.count - 1) == 0
     }
 
     /// Calls with each page that a range touches, where it begins inside it, and the part of the range.

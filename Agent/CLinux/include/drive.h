@@ -7,7 +7,7 @@
 // One NVMe admin command; `words` are command dwords 10 to 15. Returns the drive's status (0 is
 // success), or -errno. `result` takes completion dword 0.
 int rdo_nvme_admin(int drive, uint8_t opcode, uint32_t space, const uint32_t words[6], void *data,
-                   uint32_t bytes, int writes, uint32_t milliseconds, uint32_t *result);
+                   uint32_t bytes, uint32_t milliseconds, uint32_t *result);
 // The namespace of an NVMe block device, or -errno.
 int rdo_nvme_namespace(int drive);
 
