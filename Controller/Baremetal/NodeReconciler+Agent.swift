@@ -25,6 +25,16 @@ extension NodeReconciler {
                 since.map({ session.since >= $0 }) ?? true,
                 try await keys.mayReceiveSecrets(node.id, role: .ramdisk)
             else { return try await bootRamdisk(node) }
+            if session.currentCommand != nil, let job = node.state.ramdiskJob {
+                // What it still works on is no longer wanted, and it was told so. Where nothing can
+                // end it, as with a process that waits for a broken disk, the machine is booted anew.
+                let end = job.since + budgets.endCommand
+                guard time.now >= end else {
+                    let until = min(end, time.now + Self.lookAgain)
+                    return .wait("the agent to end another command", until: until)
+                }
+                return try await bootRamdisk(node)
+            }
             return try await use(session, for: node)
         case .awaitRamdisk(let poweredAt):
             guard let session = await agents.session(of: node.id, role: .ramdisk),

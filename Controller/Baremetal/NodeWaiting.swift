@@ -93,6 +93,8 @@ package struct NodeBudgets: Sendable, Equatable {
     package var agentAway: Duration = .seconds(90)
     /// How long an agent may take to obey a restart before the power is cycled.
     package var obey: Duration = .seconds(60)
+    /// How long an agent may take to end a command that is no longer wanted, before its machine is booted again.
+    package var endCommand: Duration = .seconds(30)
     /// How long a power change may take.
     package var power: Duration = .seconds(120)
 

@@ -36,6 +36,30 @@ import Testing
         }
     }
 
+    /// Runs worlds with one kind of fault; returns their events.
+    private func events(_ kind: FaultKind, worlds: UInt64, _ span: Duration) -> [String] {
+        let lines = Mutex<[String]>([])
+        for seed in Self.base..<(Self.base + worlds) {
+            let plan = FaultPlan(kinds: [kind], machines: 2, faultsLast: span)
+            expectWell(
+                Simulation(seed: seed, plan: plan) { line in lines.withLock { $0.append(line) } }
+                    .run()
+            )
+        }
+        return lines.withLock { $0 }
+    }
+
+    @Test func `machines whose clocks are years behind are deployed as others are`() {
+        let lines = events(.wrongClock, worlds: 4, .seconds(600))
+        #expect(lines.contains { $0.contains("its clock is") })
+    }
+
+    @Test func `a machine that answers after its time budget holds nothing up`() {
+        let lines = events(.tardyMachine, worlds: 3, .seconds(10_000))
+        #expect(lines.contains { $0.contains("answers late") })
+        #expect(lines.contains { $0.contains("the time budget is used up") })
+    }
+
     @Test func `two hundred seeds come in order`() {
         for report in runSeeds((0..<200).map { Self.base + $0 }, threads: 2) { expectWell(report) }
     }

@@ -26,6 +26,7 @@ package enum FaultKind: String, CaseIterable, Sendable {
     case imageServer
     case puppetFails
     case twinMachine
+    case tardyMachine
 }
 
 /// Which kinds of fault a world has, and what else distinguishes it.
@@ -39,11 +40,14 @@ package struct FaultPlan: Sendable {
     package init(seed: UInt64) {
         var dice = Dice(seed: seed, "plan")
         let permille = dice.happens(100) ? 0 : 150 + dice.below(350)
-        // A kind that came later has dice of its own, so that older seeds keep their worlds.
+        // Kinds that came later have dice of their own, so that older seeds keep their worlds.
         var later = Dice(seed: seed, "later kinds")
         kinds = Set(
-            FaultKind.allCases.filter {
-                $0 == .twinMachine ? later.happens(permille) : dice.happens(permille)
+            FaultKind.allCases.filter { kind in
+                switch kind {
+                case .twinMachine, .tardyMachine: later.happens(permille)
+                default: dice.happens(permille)
+                }
             }
         )
         machines = dice.pick([1, 1, 2, 2, 3])

@@ -302,7 +302,9 @@ struct ObservedSteps: StepRunner {
             machine.cutLineSoon()
         }
         do {
+            await dawdle("begins")
             let outcome = try await table.run(command, in: context, report: report)
+            await dawdle("answers")
             if life.isAlive {
                 machine.note("has done \(command.kind) \(command.id.prefix(8))")
                 machine.world.invariants.finished(command, on: machine, life: life)
@@ -315,6 +317,26 @@ struct ObservedSteps: StepRunner {
             }
             throw error
         }
+    }
+
+    /// Hangs for up to an hour and a half, as a process does that waits for a broken disk: nothing can cancel it.
+    ///
+    /// That is longer than any time budget of a ramdisk's work but whole erasure.
+    private func dawdle(_ what: String) async {
+        let world = machine.world
+        guard world.faults.contains(.tardyMachine), machine.state.value.dice.happens(200) else {
+            return
+        }
+        let end = world.elapsed + machine.state.value.dice.span(.seconds(60), .seconds(5400))
+        machine.note("\(what) late, at \(end.inSeconds) s")
+        let life = life
+        // A task of its own: the command's may be cancelled.
+        await world.spawn("\(machine.name) hangs") {
+            let time = SimulatedTime(executor: world.executor, life: life)
+            while life.isAlive, world.elapsed < end, world.faults.contains(.tardyMachine) {
+                guard (try? await time.sleep(for: .seconds(10))) != nil else { return }
+            }
+        }.value
     }
 }
 

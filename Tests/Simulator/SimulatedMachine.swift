@@ -160,6 +160,7 @@ final class SimulatedMachine: Sendable {
         state.value.running = .firmware
         if world.faults.contains(.wrongClock), state.value.dice.happens(400) {
             state.value.skew = .seconds(-Int64(state.value.dice.below(800_000_000)))
+            note("its clock is \(-state.value.skew.inSeconds) s behind")
         }
         later(.seconds(3), .seconds(10)) { $0.runFirmware() }
     }

@@ -37,6 +37,7 @@ package struct BenchRunner {
     private mutating func skip(_ name: String, _ error: any Error) {
         Console.line("  not measured: \(error)")
         report.skipped.append("\(name): \(error)")
+        report.isBroken = true
     }
 
     private mutating func add(_ figures: [Figure]) {
@@ -72,34 +73,38 @@ package struct BenchRunner {
     }
 
     private mutating func runPeers() async throws {
-        guard options.sections.contains(.api) || options.sections.contains(.deploy) else { return }
+        let sections = options.sections.filter { $0 == .api || $0 == .deploy }
         for mode in IronicServer.Mode.allCases {
-            Console.line("peer: Ironic, \(mode.words)")
-            let server = try await IronicServer.start(mode, options)
-            if mode == .likeForLike { report.head.append("peer: \(server.version)") }
-            var figures: [Figure] = []
-            if options.sections.contains(.api) {
-                figures += try await APISection(runs: options.runs, scale: .peer).run(on: server)
+            for section in sections {
+                Console.line("peer: Ironic, \(mode.words), section \(section.rawValue)")
+                // As with ours, each section begins with an empty database.
+                let server = try await IronicServer.start(mode, options)
+                let line = "peer: \(server.version)"
+                if !report.head.contains(line) { report.head.append(line) }
+                // A deployment takes Ironic half a minute on a quiet machine.
+                let figures =
+                    section == .api
+                    ? try await APISection(runs: options.runs, scale: .peer).run(on: server)
+                    : try await DeploySection(runs: min(options.runs, 2)).run(on: server)
+                try await server.stop()
+                compare(figures, mode)
             }
-            if options.sections.contains(.deploy) {
-                // Half a minute each on a quiet machine.
-                let runs = min(options.runs, 2)
-                figures += try await DeploySection(runs: runs).run(on: server)
-            }
-            try await server.stop()
-            for figure in figures {
-                Console.line("  \(figure.name): \(number(figure.median)) \(figure.unit)")
-                var peer = figure
-                peer.name += " (Ironic, \(mode.words))"
-                report.comparisons.append(
-                    Report.Comparison(
-                        key: figure.key,
-                        peer: peer,
-                        incomparable: mode == .open && !figure.key.hasPrefix("api.memory")
-                            ? "it asks for no password and no TLS" : nil
-                    )
+        }
+    }
+
+    private mutating func compare(_ figures: [Figure], _ mode: IronicServer.Mode) {
+        for figure in figures {
+            Console.line("  \(figure.name): \(number(figure.median)) \(figure.unit)")
+            var peer = figure
+            peer.name += " (Ironic, \(mode.words))"
+            report.comparisons.append(
+                Report.Comparison(
+                    key: figure.key,
+                    peer: peer,
+                    incomparable: mode == .open && !figure.key.hasPrefix("api.memory")
+                        ? "it asks for no password and no TLS" : nil
                 )
-            }
+            )
         }
     }
 }

@@ -25,6 +25,8 @@ package struct Report: Sendable, Codable {
     package var comparisons: [Comparison] = []
     /// Sections that were left out, and why.
     package var skipped: [String] = []
+    /// Whether a section broke off; one that only lacks a tool here is merely named in `skipped`.
+    package var isBroken = false
 
     package init(head: [String]) { self.head = head }
 

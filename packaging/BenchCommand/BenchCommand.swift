@@ -52,5 +52,6 @@ struct BenchCommand: AsyncParsableCommand {
         let report = await BenchRunner(options).run()
         Console.line("\n" + report.markdown)
         if let json { try report.write(to: json) }
+        if report.isBroken { throw ExitCode.failure }
     }
 }
