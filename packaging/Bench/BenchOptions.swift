@@ -6,6 +6,8 @@ package struct BenchOptions: Sendable {
         case api
         /// From enroll to active on machines without hardware.
         case deploy
+        /// A live BMC beside dead ones.
+        case bmc
         /// Simulated agents: enrolment, heartbeats, memory.
         case agents
         /// The real agent: memory, facts; the ramdisk.

@@ -58,6 +58,7 @@ package struct BenchRunner {
             let server = try await ControllerServer.start(options)
             add(try await DeploySection(runs: options.runs).run(on: server))
             try await server.stop()
+        case .bmc: add(try await BMCSection(options: options).run())
         case .agents: add(try await AgentsSection(options: options).run())
         case .agent:
             let (figures, skipped) = try await AgentProgramSection(options: options).run()
@@ -81,15 +82,27 @@ package struct BenchRunner {
                 let server = try await IronicServer.start(mode, options)
                 let line = "peer: \(server.version)"
                 if !report.head.contains(line) { report.head.append(line) }
-                // A deployment takes Ironic half a minute on a quiet machine.
-                let figures =
-                    section == .api
-                    ? try await APISection(runs: options.runs, scale: .peer).run(on: server)
-                    : try await DeploySection(runs: min(options.runs, 2)).run(on: server)
+                do {
+                    compare(try await measure(section, on: server), mode)
+                } catch {
+                    // It names its processes anew, so that packaging/bench does not find them.
+                    try await server.stop()
+                    throw error
+                }
                 try await server.stop()
-                compare(figures, mode)
             }
         }
+    }
+
+    private func measure(
+        _ section: BenchOptions.Section,
+        on server: IronicServer
+    ) async throws -> [Figure] {
+        guard section == .deploy else {
+            return try await APISection(runs: options.runs, scale: .peer).run(on: server)
+        }
+        // Half a minute each on a quiet machine.
+        return try await DeploySection(runs: min(options.runs, 2)).run(on: server)
     }
 
     private mutating func compare(_ figures: [Figure], _ mode: IronicServer.Mode) {

@@ -10,6 +10,8 @@ package struct ProcessReading: Sendable {
     package var cpuSeconds = 0.0
     /// Resident memory in MB (10⁶ bytes); shared pages count in each process.
     package var residentMB = 0.0
+    /// Threads of the process itself.
+    package var threads = 0
 
     /// Reads the process tree under `pid` as it is now.
     package init(of pid: Int32) {
@@ -32,6 +34,9 @@ package struct ProcessReading: Sendable {
                 residentMB += kilobytes * 1024 / 1e6
             }
         }
+        // A process that is gone has no threads.
+        threads =
+            (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task"))?.count ?? 0
     }
 
     private static func tree(of pid: Int32) -> [Int32] {

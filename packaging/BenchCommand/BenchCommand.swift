@@ -9,7 +9,7 @@ struct BenchCommand: AsyncParsableCommand {
         abstract: "Measure the controller and the agent, and their peers beside them.",
         discussion: """
             Everything is started here, on loopback and temporary folders, and taken away again. \
-            Sections: api, deploy, agents, agent, image.
+            Sections: api, deploy, bmc, agents, agent, image.
             """
     )
 
@@ -43,7 +43,7 @@ struct BenchCommand: AsyncParsableCommand {
             options.sections = try only.map { name in
                 guard let section = BenchOptions.Section(rawValue: name) else {
                     throw ValidationError(
-                        "There is no section \(name): choose api, deploy, agents, agent or image."
+                        "There is no section \(name): choose api, deploy, bmc, agents, agent or image."
                     )
                 }
                 return section
