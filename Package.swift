@@ -179,8 +179,7 @@ let package = Package(
             "Controller/Power",
             [
                 "Protocol", "Basics", "HostTools", "HTTP", asyncHTTPClient, nioCore, nioHTTP1,
-                nioSSL,
-                logging,
+                nioSSL, logging,
             ]
         ),
         library(
@@ -217,8 +216,7 @@ let package = Package(
             "Controller/Baremetal",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Power", "Boot", "Identity", "Images",
-                "Agents",
-                grdb, logging, lifecycle, hummingbird, deque,
+                "Agents", grdb, logging, lifecycle, hummingbird, deque,
             ]
         ),
         library(
@@ -252,9 +250,8 @@ let package = Package(
             [
                 "Protocol", "Basics", "Transport", "Store", "HTTP", "Power", "Boot", "Identity",
                 "Images", "Agents", "Baremetal", "Deployment", "Telemetry", "Dashboard",
-                "HostTools",
-                configuration, argumentParser, yams, lifecycle, unixSignals, logging, hummingbird,
-                crypto,
+                "HostTools", configuration, argumentParser, yams, lifecycle, unixSignals, logging,
+                hummingbird, crypto,
             ]
         ),
         library(
@@ -262,8 +259,8 @@ let package = Package(
             "Controller/CommandLine",
             [
                 "Protocol", "Basics", "HostTools", "Lab", "RamdiskBuilder", "ImageBuilder",
-                "Undercloud",
-                argumentParser, asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL, yams, logging,
+                "Undercloud", argumentParser, asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,
+                yams, logging,
             ]
         ),
         library(
@@ -271,8 +268,7 @@ let package = Package(
             "Controller/Undercloud",
             [
                 "Protocol", "Basics", "HostTools", "Transport", certificates, asn1, crypto,
-                cryptoExtras, yams,
-                logging,
+                cryptoExtras, yams, logging,
             ]
         ),
 
@@ -361,7 +357,9 @@ let package = Package(
         ),
         tests(
             "PowerTests",
-            ["Power", "HTTP", "Harness", "HostTools", "Basics", hummingbird, nioCore],
+            [
+                "Power", "HTTP", "Harness", "HostTools", "Lab", "Basics", hummingbird, nioCore,
+            ],
             exclude: ["Recordings"]
         ),
         tests(
@@ -379,9 +377,7 @@ let package = Package(
             "ImagesTests",
             [
                 "Images", "Identity", "Store", "HTTP", "HostTools", "Basics", "Protocol", "CZstd",
-                "CZlib",
-                hummingbird, logging,
-                hummingbirdTesting,
+                "CZlib", hummingbird, logging, hummingbirdTesting,
             ]
         ),
         tests(
@@ -395,24 +391,22 @@ let package = Package(
             "BaremetalTests",
             [
                 "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP",
-                "Basics",
-                "Protocol", grdb, hummingbird, hummingbirdTesting,
+                "Basics", "Protocol", grdb, hummingbird, hummingbirdTesting,
             ]
         ),
         tests(
             "DeploymentTests",
             [
                 "Deployment", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Basics",
-                "Protocol",
-                hummingbird, hummingbirdTesting,
+                "Protocol", hummingbird, hummingbirdTesting,
             ]
         ),
         tests(
             "TelemetryTests",
             [
                 "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport",
-                "Basics", "HostTools", logging,
-                "Protocol", hummingbird, hummingbirdTesting, protobuf,
+                "Basics", "HostTools", logging, "Protocol", hummingbird, hummingbirdTesting,
+                protobuf,
             ]
         ),
         tests(
@@ -439,7 +433,13 @@ let package = Package(
         tests("BenchTests", ["Bench"]),
         library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
         tests("CompatibilityTests", ["Harness", "HostTools", "Basics", "Undercloud"]),
-        tests("IntegrationTests", ["Harness", "HostTools", "Basics"]),
+        tests(
+            "IntegrationTests",
+            [
+                "Harness", "HostTools", "Basics", "Agents", "Baremetal", "Boot", "HTTP", "Images",
+                "Power", "Protocol", "Store", "Transport", logging,
+            ]
+        ),
         tests(
             "FuzzTests",
             [

@@ -26,6 +26,10 @@ package struct NodeDriver: Sendable {
     package var media: (any MediaControl)?
     package var indicators: (any IndicatorControl)?
     package var sensors: (any SensorControl)?
+    package var eventLog: (any EventLogControl)?
+    package var network: (any NetworkControl)?
+    /// `nil` where no machine can prove itself through its BMC.
+    package var records: (any EventRecordControl)?
     /// Steps of its own, beside those of the agent.
     package var steps: (any DriverSteps)?
 
@@ -44,8 +48,16 @@ package struct NodeDriver: Sendable {
     package var needsBMC: Bool { bmcKind != .none }
 
     /// Real machines with an IPMI BMC.
-    package static func ipmi(_ power: any PowerControl) -> NodeDriver {
-        NodeDriver(name: "ipmi", power: power, hasAgent: true, bmcKind: .ipmi)
+    package static func ipmi(
+        _ control: some PowerControl & SensorControl & EventLogControl & NetworkControl
+            & EventRecordControl
+    ) -> NodeDriver {
+        var driver = NodeDriver(name: "ipmi", power: control, hasAgent: true, bmcKind: .ipmi)
+        driver.sensors = control
+        driver.eventLog = control
+        driver.network = control
+        driver.records = control
+        return driver
     }
 
     /// Real machines with a Redfish BMC.
@@ -65,6 +77,7 @@ package struct NodeDriver: Sendable {
         driver.media = control
         driver.indicators = control
         driver.sensors = control
+        driver.steps = BIOSSteps(control) { try $0.driverInfo.redfish(label: $0.label) }
         return driver
     }
 

@@ -81,15 +81,34 @@ extension NodeReconciler {
 
     /// Lets the driver do its step, or go on with it.
     private func take(_ step: NodeStep, of node: Node) async throws -> Outcome {
-        try await withBMC(node) { _, _ in
+        if let error = node.lastError {
+            // The machine did not restart as the step asked.
+            return try await apply(.refused(error), to: node, cause: error)
+        }
+        return try await withBMC(node) { _, _ in
             guard let steps = service.drivers[node.driver]?.steps else {
                 let message = "its driver “\(node.driver)” has no such step"
                 return try await apply(.refused(message), to: node, cause: message)
             }
-            guard let reason = try await steps.take(step, of: node) else {
-                return try await apply(.stepDone, to: node, cause: "\(step.id) is done")
+            let now = time.now
+            switch try await steps.take(step, after: node.plan?.progress, of: node, at: now) {
+            case .done:
+                let outcome = try await apply(.stepDone, to: node, cause: "\(step.id) is done")
+                await service.refreshFirmware(of: node)
+                return outcome
+            case .waits(let progress):
+                try await service.apply(nil, to: node, cause: "\(step.id): \(progress.phase)") {
+                    $0.note(progress, restart: false, at: now)
+                    $0.obstacle = nil
+                }
+                return .wait(progress.waitsFor, until: now + Self.lookAgain)
+            case .restarts(let progress):
+                try await service.apply(nil, to: node, cause: "\(step.id): \(progress.phase)") {
+                    $0.note(progress, restart: true, at: now)
+                    $0.obstacle = nil
+                }
+                return .changed
             }
-            return .wait(reason, until: time.now + Self.lookAgain)
         }
     }
 

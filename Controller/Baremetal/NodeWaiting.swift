@@ -197,7 +197,7 @@ extension Node {
     /// What the API shows about a wait; `place` is where a queued node stands.
     package func waiting(_ budgets: NodeBudgets, _ place: QueuePlace? = nil) -> Waiting? {
         guard let (wait, since) = wait else { return nil }
-        var reason = "waits for \(wait.subject)"
+        var reason = "waits for \(driverWaitsFor ?? wait.subject)"
         if let place { reason += ": \(place.sentence)" }
         if let lockout, actions.isEmpty {
             reason += "; held by the power lockout of \(lockout.user): \(lockout.reason)"

@@ -12,6 +12,7 @@ extension NodesAPI {
         addFirmwareRoutes(to: routes)
         addMediaRoutes(to: routes)
         addIndicatorRoutes(to: routes)
+        addRecordRoutes(to: routes)
         addVendorRoutes(to: routes)
         routes.ironic(.put, "/v1/nodes/:node/management/inject_nmi", .member, .injectNMI) { call in
             try call.require(minor: 29)

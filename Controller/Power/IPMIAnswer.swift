@@ -98,14 +98,14 @@ enum IPMIAnswer {
         return .refused
     }
 
-    private static func lines(_ output: String) -> [String] {
-        output.prefix(outputMax).split(whereSeparator: \.isNewline).map(trimmed)
+    static func lines(_ output: String, max: Int = outputMax) -> [String] {
+        output.prefix(max).split(whereSeparator: \.isNewline).map(trimmed)
     }
 
     /// Characters that are looked at; a BMC cannot make us read more.
-    private static let outputMax = 16 << 10
+    static let outputMax = 16 << 10
 
-    private static func value(of key: String, in line: String) -> String? {
+    static func value(of key: String, in line: String) -> String? {
         guard line.hasPrefix(key), let colon = line.firstIndex(of: ":") else { return nil }
         guard
             line[line.index(line.startIndex, offsetBy: key.count)..<colon].allSatisfy(
@@ -115,7 +115,7 @@ enum IPMIAnswer {
         return trimmed(line[line.index(after: colon)...])
     }
 
-    private static func trimmed(_ text: some StringProtocol) -> String {
+    static func trimmed(_ text: some StringProtocol) -> String {
         var part = Substring(text)
         while part.first?.isWhitespace == true { part.removeFirst() }
         while part.last?.isWhitespace == true { part.removeLast() }

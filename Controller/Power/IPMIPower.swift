@@ -2,7 +2,7 @@ package import Basics
 package import HostTools
 import Synchronization
 
-/// Power over IPMI 2.0 through `ipmitool`.
+/// Power over IPMI 2.0 through `ipmitool`; sensors and records are in `IPMIPower+Records.swift`.
 ///
 /// The password travels in the environment of the tool, never in its arguments. Each call has a budget of
 /// its own; calls to one BMC never overlap, because many BMCs lose sessions then.
@@ -147,16 +147,23 @@ package final class IPMIPower: PowerControl {
     /// is asked with suite 3 from then on, as Ironic does.
     ///
     /// Older BMCs, and `ipmi_sim`, know nothing newer.
-    private func call(_ command: [String], _ bmc: BMC, to purpose: String) async throws -> String {
+    ///
+    /// `budget`: how long it may take, where that is not the driver's own.
+    func call(
+        _ command: [String],
+        _ bmc: BMC,
+        to purpose: String,
+        budget: Duration? = nil
+    ) async throws -> String {
         let known = suites.withLock { $0[bmc.endpoint] }
         do {
             let suite = bmc.cipherSuite == nil ? known : nil
-            return try await call(command, bmc, suite: suite, to: purpose)
+            return try await call(command, bmc, suite: suite, to: purpose, budget)
         } catch let fault as PowerFault
             where fault.reason == .settings && bmc.cipherSuite == nil && known == nil
             && settings.cipherSuite == 17
         {
-            let output = try await call(command, bmc, suite: 3, to: purpose)
+            let output = try await call(command, bmc, suite: 3, to: purpose, budget)
             suites.withLock { suites in
                 if suites.count >= Self.suitesMax { suites = [:] }
                 suites[bmc.endpoint] = 3
@@ -169,8 +176,10 @@ package final class IPMIPower: PowerControl {
         _ command: [String],
         _ bmc: BMC,
         suite: UInt8?,
-        to purpose: String
+        to purpose: String,
+        _ budget: Duration?
     ) async throws -> String {
+        let budget = budget ?? settings.callBudget
         let arguments = try commonArguments(bmc, suite: suite) + command
         let result: ToolResult
         try await gate.enter(bmc.endpoint)
@@ -180,13 +189,13 @@ package final class IPMIPower: PowerControl {
             result = try await runner(
                 arguments,
                 ["IPMI_PASSWORD": bmc.password.reveal()],
-                settings.callBudget
+                budget
             )
             answered = result.exitCode == 0 || failure(of: result, bmc, purpose).reason != .noAnswer
         } catch let fault as Fault where fault.kind == .timeout {
             throw PowerFault(
                 .noAnswer,
-                "cannot \(purpose) of BMC \(bmc.endpoint): it did not answer within \(settings.callBudget); check its address, its cable and that IPMI over LAN is enabled",
+                "cannot \(purpose) of BMC \(bmc.endpoint): it did not answer within \(budget); check its address, its cable and that IPMI over LAN is enabled",
                 detail: fault.report
             )
         } catch let fault as Fault {
@@ -224,7 +233,7 @@ package final class IPMIPower: PowerControl {
         )
     }
 
-    private func unreadable(_ output: String, _ bmc: BMC, _ purpose: String) -> PowerFault {
+    func unreadable(_ output: String, _ bmc: BMC, _ purpose: String) -> PowerFault {
         PowerFault(
             .refused,
             "cannot \(purpose) of BMC \(bmc.endpoint): its answer makes no sense; the log holds it",
@@ -254,7 +263,7 @@ private func runTool(
             arguments,
             environment: environment,
             budget: budget,
-            outputMax: 64 << 10,
+            outputMax: 256 << 10,
             time: time
         )
     }

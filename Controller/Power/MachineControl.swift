@@ -189,3 +189,78 @@ package struct SensorReading: Sendable, Equatable {
     /// In the BMC's words: `OK`, `Warning` or `Critical`.
     package let health: String?
 }
+
+/// Reads what a BMC wrote down about its machine.
+package protocol EventLogControl: Sendable {
+    /// The newest entries of its event log, the oldest of them first.
+    ///
+    /// `max`: how many, 1 to 500.
+    func events(of bmc: BMC, max: Int) async throws -> [BMCEvent]
+}
+
+/// One entry of a BMC's event log, in the BMC's words.
+package struct BMCEvent: Sendable, Equatable {
+    /// The entry's number in the log; a log that was cleared counts anew.
+    package let id: UInt16
+    /// By the BMC's clock, which is often wrong; `nil` where it noted none.
+    package let at: String?
+    /// What kind of sensor saw it, or which record of the maker's it is.
+    package let source: String
+    /// The sensor's number in hexadecimal digits.
+    package let sensor: String?
+    /// `nil` for a record that only its maker can read.
+    package let text: String?
+    /// Whether something began; false when it ended, `nil` when the entry does not say.
+    package let isAsserted: Bool?
+    /// The entry's bytes, in hexadecimal digits.
+    package let data: String
+}
+
+/// Reads how a BMC is reached, as it knows it itself.
+package protocol NetworkControl: Sendable {
+    /// Its own network settings.
+    func network(of bmc: BMC) async throws -> BMCNetwork
+}
+
+/// A BMC's own network settings; what it does not tell is `nil`.
+package struct BMCNetwork: Sendable, Equatable {
+    package var address: String?
+    /// Where it has the address from, in its words: `DHCP Address`, `Static Address`.
+    package var source: String?
+    package var netmask: String?
+    package var gateway: String?
+    /// Lower case with colons.
+    package var mac: String?
+    package var vlan: UInt16?
+
+    package init() {}
+
+    /// Whether this is the BMC that an address names.
+    ///
+    /// `nil` when it cannot be told: a host name, another family, or a BMC that does not know its own address. False
+    /// is no proof of a mistake either: there may be address translation on the way.
+    package func isAt(_ host: String) -> Bool? {
+        guard let address, IPMIAnswer.ipv4(host) != nil else { return nil }
+        return address == host
+    }
+}
+
+/// Reads single records of a BMC's event log, to which the machine itself may write.
+package protocol EventRecordControl: Sendable {
+    /// A record's type and its 13 bytes; `nil` when the log has none of this number.
+    func record(_ number: UInt16, of bmc: BMC) async throws -> EventRecord?
+
+    /// Takes a record out of the log; BMCs need not be able to.
+    func forget(_ number: UInt16, of bmc: BMC) async throws
+}
+
+/// What a record of an event log holds.
+package struct EventRecord: Sendable, Equatable {
+    package let type: UInt8
+    package let data: [UInt8]
+
+    package init(type: UInt8, data: [UInt8]) {
+        self.type = type
+        self.data = data
+    }
+}

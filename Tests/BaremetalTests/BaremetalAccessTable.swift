@@ -126,6 +126,8 @@ struct AccessCall: Sendable, CustomStringConvertible {
         AccessCall("GET", "/v1/nodes/{node}/history/{entry}", .ownerReader),
         AccessCall("GET", "/v1/nodes/{node}/waiting", .projectReader),
         AccessCall("GET", "/v1/nodes/{node}/sensors", .projectReader),
+        AccessCall("GET", "/v1/nodes/{node}/event_log", .ownerReader),
+        AccessCall("GET", "/v1/nodes/{node}/bmc", .ownerReader),
     ]
 
     private static let states = [

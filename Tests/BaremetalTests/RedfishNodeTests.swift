@@ -3,67 +3,13 @@ import HTTP
 import HTTPTypes
 import Power
 import Protocol
-import Synchronization
 import Testing
 
 @testable import Baremetal
 
-/// A firmware in memory for each machine, by its BMC.
-final class MemoryFirmware: FirmwareControl, BIOSControl {
-    private let policies = Mutex<[String: BootPolicyState]>([:])
-
-    func bootPolicy(of bmc: BMC) async throws -> BootPolicyState {
-        policies.withLock { $0[bmc.user] ?? BootPolicyState(mode: .uefi, isSecure: false) }
-    }
-
-    func setBootMode(_ mode: BootMode, of bmc: BMC) async throws {
-        policies.withLock { $0[bmc.user, default: BootPolicyState(isSecure: false)].mode = mode }
-    }
-
-    func setSecureBoot(_ isOn: Bool, of bmc: BMC) async throws {
-        policies.withLock { $0[bmc.user, default: BootPolicyState(mode: .uefi)].isSecure = isOn }
-    }
-
-    func components(of bmc: BMC) async throws -> [FirmwareComponent] {
-        [
-            FirmwareComponent(name: "bios", version: "1.0"),
-            FirmwareComponent(name: "bmc", version: "2.1", model: "M2"),
-        ]
-    }
-
-    func settings(of bmc: BMC) async throws -> [BIOSSetting] {
-        [
-            BIOSSetting(name: "Boot", value: "Uefi"), BIOSSetting(name: "Cores", value: 4),
-            BIOSSetting(name: "Quiet", value: true),
-        ]
-    }
-
-    func apply(_ settings: [String: JSONValue], of bmc: BMC) async throws {}
-    func reset(of bmc: BMC) async throws {}
-}
-
-extension NodeDriver {
-    /// Redfish nodes whose machines are the simulated ones.
-    static func redfish(in world: SimulatedWorld) -> NodeDriver {
-        var driver = NodeDriver(name: "redfish", power: world, hasAgent: true, bmcKind: .redfish)
-        let firmware = MemoryFirmware()
-        driver.firmware = firmware
-        driver.bios = firmware
-        return driver
-    }
-}
-
 @Suite struct RedfishNodeTests {
     private func register(_ bench: Bench) async throws -> NodeID {
-        let id = try await bench.register()
-        _ = try await bench.service.update(id.text, by: nil) { node in
-            node.driver = "redfish"
-            node.driverInfo = DriverInfo(
-                fields: ["redfish_address": "https://192.0.2.201", "redfish_username": "bmc1"],
-                secrets: ["redfish_password": Secret("secret")]
-            )
-        }
-        return id
+        try await bench.registerRedfish()
     }
 
     @Test func `a redfish node is inspected, provided and deployed as one with IPMI`() async throws

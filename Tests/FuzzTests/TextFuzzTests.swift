@@ -24,6 +24,20 @@ extension Fuzzing {
                 """,
                 "System GUID  : 31303043-534d-2500-90d8-7a1d2d9c0000\nTimestamp : 1\n",
                 "Error: Unable to establish IPMI v2 / RMCP+ session\n",
+                """
+                Board Temp,42,degrees C,ok,7.1,System Board,Temperature,,,
+                Fan 1,3700,RPM,ok,7.1,System Board,Fan,,,
+                """,
+                """
+                SEL Record ID          : 0001
+                 Record Type           : 02
+                 Sensor Type           : Temperature
+                 Event Direction       : Assertion Event
+                 Event Data            : 576050
+                 Description           : Upper Non-critical going high
+                """,
+                "ff ff 01 00 eb 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d\n",
+                "IP Address Source : Static Address\nIP Address : 192.0.2.1\n",
             ]
             let words = [
                 "- Boot Device Selector", "System GUID", ":", "\r\n", "\u{301}", "\u{2028}",
@@ -42,6 +56,20 @@ extension Fuzzing {
                 }
                 if let identity = IPMIAnswer.identity(text) {
                     try demand(NodeID(identity) != nil, "“\(identity)” is no identity")
+                }
+                for reading in IPMIAnswer.readings(text) {
+                    try demand(reading.value?.isFinite ?? true, "a reading that is no number")
+                    try demand(reading.name.count <= 160, "an endless name")
+                }
+                for event in IPMIAnswer.events(text) {
+                    try demand(event.source.count <= 160, "an endless source")
+                    try demand(event.data.allSatisfy(\.isHexDigit), "“\(event.data)” as data")
+                }
+                if let record = IPMIAnswer.record(1, text) {
+                    try demand(record.data.count == 13, "a record of another length")
+                }
+                if let address = IPMIAnswer.network(text)?.address {
+                    try demand(text.contains(address), "an address out of nothing")
                 }
                 return .taken
             }

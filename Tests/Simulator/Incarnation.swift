@@ -53,7 +53,7 @@ final class Incarnation: Sendable {
             database: database,
             sealer: sealer,
             images: ImageCatalogue(images: world.images, life: life),
-            drivers: [NodeDriver.ipmi(bmcs)],
+            drivers: [NodeDriver(name: "ipmi", power: bmcs, hasAgent: true, needsBMC: true)],
             queue: NodeQueue(),
             settings: Self.settings(of: world),
             time: time,

@@ -54,20 +54,21 @@ package struct BMCConfiguration: Sendable {
             allowed_auths_admin md5
             guid \(guid)
           endlan
+          serial 15 127.0.0.1 \(machine.bmcMachinePort) codec VM
           chassis_control "\(hook.joined(separator: " "))"
           user 2 true "\(Self.user)" "\(password.reveal())" admin 10 md5
 
         """
     }
 
-    /// The commands that make the management controller: one with a chassis, sensors and an event log.
+    /// The commands that make the management controller: one with a chassis, sensors (`LabSensor`) and an event log.
     package var commands: String {
         """
         mc_setbmc 0x20
         mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
         mc_set_guid 0x20 \(guid)
         sel_enable 0x20 1000 0x0a
-        mc_enable 0x20
+        \(LabSensor.all.map(\.commands).joined())mc_enable 0x20
 
         """
     }

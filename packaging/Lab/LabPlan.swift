@@ -32,6 +32,8 @@ package struct LabMachine: Codable, Sendable, Equatable {
     /// The machine's DMI UUID and its BMC's GUID.
     package var uuid: String { "52540000-c000-4000-8000-" + hex(index + 1, digits: 12) }
     package var bmcAddress: String { "192.0.2.\(201 + index)" }
+    /// Where the machine's own side of its BMC listens, on 127.0.0.1 of the lab's namespace.
+    package var bmcMachinePort: Int { 9100 + index }
     /// The bridge's port.
     package var tap: String { "tap-\(name)" }
 

@@ -41,6 +41,8 @@ package struct QEMUArguments: Sendable {
                 "virtio-net-pci,id=\(Self.networkDevice),netdev=tap0,mac=\(machine.mac),"
                     + "bootindex=\(3 - disk)" + (machine.firmware == .uefi ? ",romfile=" : ""),
                 "-device", "virtio-rng-pci",
+            ] + managementController
+            + [
                 "-chardev",
                 "socket,id=serial0,path=\(places.serialSocket),server=on,wait=off,"
                     + "logfile=\(places.serialLog),logappend=on",
@@ -48,6 +50,16 @@ package struct QEMUArguments: Sendable {
                 "-chardev", "socket,id=monitor0,path=\(places.monitorSocket),server=on,wait=off",
                 "-mon", "chardev=monitor0,mode=control",
             ]
+    }
+
+    // The machine's own side of its BMC: a KCS interface as most servers have it.
+    private var managementController: [String] {
+        [
+            "-chardev",
+            "socket,id=bmc-line,host=127.0.0.1,port=\(machine.bmcMachinePort),reconnect=1",
+            "-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc-line",
+            "-device", "isa-ipmi-kcs,bmc=bmc0",
+        ]
     }
 
     // `max` is about a tenth faster than `qemu64` under emulation. The translation buffer is bounded: its

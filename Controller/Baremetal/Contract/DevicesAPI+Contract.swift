@@ -73,6 +73,49 @@ extension Operation {
         ),
         refusals: [.gatewayTimeout]
     )
+    static let showEventLog = Operation(
+        "Show a BMC's event log",
+        [
+            .init(
+                "limit",
+                .integer(1...500),
+                "How many of the newest entries, 1 to 500; 100 without it."
+            )
+        ],
+        answers: .ok(
+            .object(
+                [
+                    "event_log": .list(
+                        of: .object(
+                            [
+                                "id": .integer, "time": .textOrNull, "source": .text,
+                                "sensor": .textOrNull, "text": .textOrNull,
+                                "asserted": .truth.orNull, "data": .text,
+                            ],
+                            required: ["id", "source", "data"]
+                        )
+                    )
+                ],
+                required: ["event_log"]
+            )
+        ),
+        refusals: [.gatewayTimeout]
+    )
+    static let showBMC = Operation(
+        "Show where a BMC thinks it is",
+        answers: .ok(
+            .object(
+                [
+                    "guid": .textOrNull, "registered_address": .text, "address": .textOrNull,
+                    "address_source": .textOrNull, "netmask": .textOrNull, "gateway": .textOrNull,
+                    "mac": .textOrNull, "vlan": .integer.orNull,
+                    "is_registered_address": .truth.orNull,
+                ],
+                required: ["registered_address"]
+            )
+        ),
+        refusals: [.gatewayTimeout]
+    )
     static let listSettings = Operation(
         "List BIOS settings",
         [.fields, .init("detail")],

@@ -12,7 +12,7 @@ extension Node {
     mutating func endDeployStep(_ job: DeployJob, at now: Timestamp) {
         guard !job.plan.endsAfterStep else { return failAborted(.deployFailed) }
         var next = job
-        if case .power = job.plan.current?.work { next.sessionsSince = now }
+        if job.plan.hasRestarted { next.sessionsSince = now }
         next.plan.advance()
         takeDeploy(step: next, at: now)
     }

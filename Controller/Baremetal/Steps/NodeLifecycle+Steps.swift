@@ -16,7 +16,7 @@ extension Node {
     /// The present step of a cleaning is over.
     mutating func endCleaningStep(_ job: RamdiskJob, at now: Timestamp) {
         guard var plan = job.plan, !plan.endsAfterStep else { return failAborted(.cleanFailed) }
-        let isAfterPower = if case .power = plan.current?.work { true } else { false }
+        let isAfterPower = plan.hasRestarted
         plan.advance()
         var next = RamdiskJob(at: now)
         next.plan = plan
@@ -65,6 +65,31 @@ extension Node {
             fail(.cleanFailed, "cannot clean node \(label): \(step)\(reason)")
         case .done: endCleaningStep(job, at: now)
         }
+    }
+
+    /// Stores how far the driver is with the present step, and that the machine has to restart for it.
+    mutating func note(_ progress: StepProgress, restart: Bool, at now: Timestamp) {
+        var progress = progress
+        guard var plan, plan.current?.work == .driver else { return }
+        progress.restarts = restart || plan.progress?.restarts == true
+        plan.progress = progress
+        switch state {
+        case .cleaning(var job):
+            job.plan = plan
+            state = .cleaning(job: job)
+        case .servicing(var job):
+            job.plan = plan
+            state = .servicing(job: job)
+        case .deploying(var job):
+            job.plan = plan
+            state = .deploying(job: job)
+        case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .cleanFailed,
+            .cleanHold, .available, .deployFailed, .deployHold, .active, .deleting, .error,
+            .adopting, .adoptFailed, .serviceHold, .serviceFailed, .rescuing, .rescue,
+            .rescueFailed, .unrescuing, .unrescueFailed:
+            return
+        }
+        if restart { ask(.reboot, plan, at: now) }
     }
 
     /// Stores what a step asks of the power.
@@ -202,13 +227,21 @@ extension NodeStep {
         switch work {
         case .power: isPowerAsked ? [] : [.endPowerStep]
         case .wait: [.endWait(until: since + pause)]
-        case .driver: [.takeDriverStep(self)]
+        case .driver: isPowerAsked ? [] : [.takeDriverStep(self)]
         case .agent, .hold, .chooseDisk, .bootInstance: []
         }
     }
 
     /// What is waited for while the controller is at this step.
     var wait: NodeWait { work == .driver ? .driverStep : .serviceStep }
+}
+
+extension StepPlan {
+    /// Whether the machine was restarted in the present step.
+    var hasRestarted: Bool {
+        if case .power = current?.work { return true }
+        return progress?.restarts == true
+    }
 }
 
 extension Node {
@@ -227,6 +260,9 @@ extension Node {
 
     /// Whether the present step is a change of the power.
     var isPowerStep: Bool { if case .power = plan?.current?.work { true } else { false } }
+
+    /// What the driver waits for in the present step.
+    var driverWaitsFor: String? { wait?.0 == .driverStep ? plan?.progress?.waitsFor : nil }
 
     /// What Ironic calls the field of the present step: `clean`, `deploy` or `service`.
     var planKind: String? {

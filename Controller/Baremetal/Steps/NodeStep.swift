@@ -92,6 +92,8 @@ package struct StepPlan: Sendable, Equatable, Codable {
     package private(set) var index = 0
     /// Somebody wants to abort while the present step must not be interrupted.
     package private(set) var endsAfterStep = false
+    /// How far the driver is with the present step; `nil` before it began, and for other steps.
+    package var progress: StepProgress?
 
     package init(steps: [NodeStep], powerBudget: Duration, isAutomated: Bool = false) {
         self.steps = steps
@@ -103,13 +105,36 @@ package struct StepPlan: Sendable, Equatable, Codable {
     package var current: NodeStep? { index < steps.count ? steps[index] : nil }
 
     /// Goes on to the next step.
-    package mutating func advance() { index += 1 }
+    package mutating func advance() {
+        index += 1
+        progress = nil
+    }
 
     /// Lets the present step end and takes no other.
     package mutating func endAfterStep() { endsAfterStep = true }
 
     /// Whether one of its steps is the ramdisk's agent's.
     package var takesRamdisk: Bool { steps.contains(where: \.work.takesRamdisk) }
+}
+
+/// How far a driver is with its step; stored, so that nothing is done twice.
+package struct StepProgress: Sendable, Equatable, Codable {
+    /// The driver's own word for what it did last.
+    package let phase: String
+    package let since: Timestamp
+    /// What is waited for, for people.
+    package let waitsFor: String
+    /// What the driver has to remember.
+    package let note: String
+    /// Whether the machine was restarted on the way: a ramdisk that ran before is gone.
+    package var restarts = false
+
+    package init(_ phase: String, waitsFor: String, note: String = "", since: Timestamp) {
+        self.phase = phase
+        self.since = since
+        self.waitsFor = waitsFor
+        self.note = note
+    }
 }
 
 /// Work on a machine whose system stays as it is.

@@ -1,5 +1,6 @@
 import HTTP
 import Power
+package import Protocol
 
 /// What a step may be told.
 package struct StepArgument: Sendable, Equatable {
@@ -155,8 +156,28 @@ package protocol DriverSteps: Sendable {
 
     /// Begins a step or goes on with it.
     ///
-    /// Called again and again until it is done, also after a restart of the controller in the middle.
-    /// - Returns: `nil` when it is done, else what it waits for.
+    /// Called again and again until it is done, also after a restart of the controller in the middle; what it
+    /// returns is stored before it is called again.
+    /// - Parameters:
+    ///   - step: what to do.
+    ///   - progress: what the call before returned; `nil` at first.
+    ///   - node: on which machine.
+    ///   - now: the time.
+    /// - Returns: how far it came.
     /// - Throws: `PowerFault`, or `Fault` of kind `invalid`, when it cannot be done.
-    func take(_ step: NodeStep, of node: Node) async throws -> String?
+    func take(
+        _ step: NodeStep,
+        after progress: StepProgress?,
+        of node: Node,
+        at now: Timestamp
+    ) async throws -> DriverStepOutcome
+}
+
+/// How far a driver came with its step.
+package enum DriverStepOutcome: Sendable, Equatable {
+    case done
+    /// Ask again in a while.
+    case waits(StepProgress)
+    /// The machine has to be switched off and on; ask again when it is.
+    case restarts(StepProgress)
 }

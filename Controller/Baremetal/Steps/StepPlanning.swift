@@ -7,8 +7,9 @@ import Store
 extension NodesService {
     /// Every step that a node's driver and agent have.
     func steps(of node: Node) -> [StepDescription] {
-        StepCatalog.all.filter { !lacksInterface($0.interface, node) }
-            + (drivers[node.driver]?.steps?.steps ?? [])
+        (StepCatalog.all + (drivers[node.driver]?.steps?.steps ?? [])).filter {
+            !lacksInterface($0.interface, node)
+        }
     }
 
     private func lacksInterface(_ kind: String, _ node: Node) -> Bool {
@@ -155,6 +156,13 @@ extension NodesService {
             throw wrong(
                 "it is missing these required arguments: \(missing.map { "\($0.name) (\($0.description))" }.joined(separator: ", "))"
             )
+        }
+        if found.id == "bios.apply_configuration", let settings = request.args["settings"] {
+            do {
+                _ = try BIOSSteps.wanted(settings)
+            } catch {
+                throw wrong(Fault(error).message)
+            }
         }
         if found.work == .wait, let seconds = request.args["seconds"] {
             guard let number = seconds.wholeNumber,
