@@ -75,7 +75,8 @@ package struct Agent: Sendable {
         duties: AgentDuties,
         random: any RandomSource,
         time: any TimeSource,
-        log: Logger
+        log: Logger,
+        prover: MachineProver? = nil
     ) {
         self.applicant = applicant
         self.link = link
@@ -85,7 +86,14 @@ package struct Agent: Sendable {
         self.duties = duties
         self.time = time
         self.log = log
-        enrolment = Enrolment(link: link, machine: machine, random: random, time: time, log: log)
+        enrolment = Enrolment(
+            link: link,
+            machine: machine,
+            random: random,
+            time: time,
+            log: log,
+            prover: prover
+        )
         var hello = WireHello()
         hello.role = applicant.role.wire
         hello.agentVersion = applicant.agentVersion

@@ -28,14 +28,24 @@ package struct Enrolment: Sendable {
     private let random: any RandomSource
     private let time: any TimeSource
     private let log: Logger
+    private let prover: MachineProver?
 
+    /// - Parameters:
+    ///   - link: the line to the controller.
+    ///   - machine: tells the facts that the request holds.
+    ///   - random: for exchanges and pauses.
+    ///   - time: the clock.
+    ///   - log: where to log.
+    ///   - prover: answers challenges; `nil` where there is no BMC to answer through.
     package init(
         link: any AgentLink,
         machine: Machine,
         random: any RandomSource,
         time: any TimeSource,
-        log: Logger
+        log: Logger,
+        prover: MachineProver? = nil
     ) {
+        self.prover = prover
         self.link = link
         self.machine = machine
         self.random = random
@@ -47,11 +57,12 @@ package struct Enrolment: Sendable {
     /// - Throws: `CancellationError`.
     package func run(_ applicant: Applicant) async throws -> WireAdmitted {
         var pause = Pause()
+        var proof: WireMachineProof?
         while true {
             try Task.checkCancellation()
             let span: Duration
             do {
-                switch try await ask(applicant) {
+                switch try await ask(applicant, proof) {
                 case .admitted(let admitted): return admitted
                 case .refused(let refused):
                     span = pause.after(refused)
@@ -62,6 +73,10 @@ package struct Enrolment: Sendable {
                             LogKey.status: "\(refused.code)",
                         ]
                     )
+                    if let answer = await answer(refused, after: proof) {
+                        proof = answer
+                        if case .eventRecord = answer.place { continue }
+                    }
                 case nil: span = pause.afterSilence()
                 }
             } catch let fault as Fault {
@@ -73,7 +88,30 @@ package struct Enrolment: Sendable {
         }
     }
 
-    private func ask(_ applicant: Applicant) async throws -> WireEnrolReply.OneOf_Outcome? {
+    /// Answers a challenge once; what could not be left in the BMC is tried again.
+    private func answer(
+        _ refused: WireRefused,
+        after last: WireMachineProof?
+    ) async -> WireMachineProof? {
+        guard let prover, refused.challenge.count == MachineProof.challengeBytes else { return nil }
+        if let last, last.challenge == refused.challenge, case .eventRecord = last.place {
+            return nil
+        }
+        let proof = await prover.answer(Array(refused.challenge))
+        switch proof.place {
+        case .eventRecord(let number):
+            log.notice("left a proof in the BMC", metadata: [LogKey.status: "record \(number)"])
+        case .problem(let reason):
+            log.warning("cannot prove the machine", metadata: [LogKey.reason: "\(reason)"])
+        case nil: break
+        }
+        return proof
+    }
+
+    private func ask(
+        _ applicant: Applicant,
+        _ proof: WireMachineProof?
+    ) async throws -> WireEnrolReply.OneOf_Outcome? {
         let facts = await machine.facts()
         var request = WireEnrolRequest()
         request.versionMin = WireVersion.oldest
@@ -88,6 +126,7 @@ package struct Enrolment: Sendable {
         request.agentTimeNanoseconds = time.now.nanoseconds
         request.agentVersion = applicant.agentVersion
         request.uptimeSeconds = machine.uptimeSeconds()
+        if let proof { request.proof = proof }
         let reply = try await link.enrol(request)
         guard reply.exchange == request.exchange else { return nil }
         return reply.outcome
@@ -115,7 +154,7 @@ package struct Enrolment: Sendable {
             switch refused.code {
             case .busy: return max(wish, .seconds(1))
             case .address: return max(wish, .seconds(5))
-            case .fingerprint: return max(wish, .seconds(10))
+            case .fingerprint: return refused.retrySeconds == 0 ? .seconds(10) : wish
             case .token, .malformed, .unspecified, .UNRECOGNIZED: return max(wish, .seconds(60))
             case .version: return max(wish, .seconds(300))
             }

@@ -91,14 +91,15 @@ struct RamdiskRole {
     }
 
     private func makeAgent(_ connection: ConnectionFile, bootMAC: String) throws -> Agent {
-        Agent(
+        let keys = CurveKeyPair()
+        return Agent(
             applicant: Applicant(
                 role: .ramdisk,
                 token: connection.token,
                 bootMAC: bootMAC,
                 agentVersion: agentVersion
             ),
-            link: try live.link(connection, keys: CurveKeyPair()),
+            link: try live.link(connection, keys: keys),
             machine: live.machine,
             journal: MemoryJournal(),
             steps: live.ramdiskSteps(bootMAC: bootMAC),
@@ -109,7 +110,8 @@ struct RamdiskRole {
             ),
             random: live.random,
             time: live.time,
-            log: log
+            log: log,
+            prover: MachineProver(bmc: KernelBMC(tree: live.tree), key: keys.publicKey)
         )
     }
 }

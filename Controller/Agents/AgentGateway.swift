@@ -21,6 +21,7 @@ package struct AgentGateway: Service {
     private let registry: AgentRegistry
     private let dispatcher: AgentDispatcher
     private let enrolment: Enrolment
+    private let desk: ProofDesk?
     private let reports: [any AgentReports]
     private let sinks: [any MetricSink]
     private let feed: ChangeFeed
@@ -36,10 +37,12 @@ package struct AgentGateway: Service {
     ///   - policy: what the site decided about enrolment.
     ///   - leases: checks that a machine speaks from the address it was given; `nil` checks nothing.
     ///   - unknown: takes machines that nobody registered.
+    ///   - proofs: looks into BMCs where the policy wants it; `nil` looks into none.
     ///   - reports: areas that act on what agents report, in order.
     ///   - sinks: areas that take metrics.
     ///   - feed: its changes are published on the stream.
     ///   - time: the clock.
+    ///   - random: makes challenges.
     ///   - logger: where to log.
     package init(
         link: any ControllerLink,
@@ -48,10 +51,12 @@ package struct AgentGateway: Service {
         policy: EnrolmentPolicy,
         leases: (any LeaseLookup)?,
         unknown: any UnknownMachines,
+        proofs: (any MachineProofs)? = nil,
         reports: [any AgentReports],
         sinks: [any MetricSink],
         feed: ChangeFeed,
         time: some TimeSource,
+        random: any RandomSource = SystemRandom(),
         logger: Logger
     ) {
         self.link = link
@@ -62,11 +67,24 @@ package struct AgentGateway: Service {
         self.feed = feed
         self.time = time
         self.logger = logger
+        desk =
+            policy.proof == .off
+            ? nil
+            : proofs.map { proofs in
+                ProofDesk(
+                    registry: registry,
+                    proofs: proofs,
+                    time: time,
+                    random: random,
+                    logger: logger
+                )
+            }
         enrolment = Enrolment(
             registry: registry,
             leases: leases,
             unknown: unknown,
             policy: policy,
+            desk: desk,
             time: time,
             logger: logger
         )
@@ -88,6 +106,7 @@ package struct AgentGateway: Service {
             group.addTask(name: "telemetry") { await serveTelemetry() }
             group.addTask(name: "stream") { await publishChanges() }
             group.addTask(name: "sessions") { try await watchSessions() }
+            if let desk { group.addTask(name: "proofs") { await desk.run() } }
             for (index, lane) in lanes.enumerated() {
                 group.addTask(name: "reports-\(index)") { await deliver(from: lane) }
             }

@@ -5,11 +5,22 @@ package import Store
 import Synchronization
 package import Transport
 
+/// Whether machines prove themselves through their BMCs; the raw values stand in the configuration.
+package enum ProofPolicy: String, Sendable, CaseIterable {
+    /// No BMC is asked.
+    case off
+    /// A key that waits for an operator is bound without him once its machine proved itself.
+    case offered
+    /// As `offered`, and no key of a ramdisk is trusted without: what cannot prove itself waits for an operator.
+    case required
+}
+
 /// What a site decides about enrolment, and what every admitted agent is told.
 package struct EnrolmentPolicy: Sendable {
     /// True where the first key of an expected boot is taken for the machine's own (the lab); false
     /// where an operator accepts the fingerprint.
     package var trustFirstBoot: Bool
+    package var proof: ProofPolicy
     /// PEM of the authority that the controller's certificates are signed by.
     package var certificateAuthority: String
     /// NTP servers for installed nodes.
@@ -17,10 +28,12 @@ package struct EnrolmentPolicy: Sendable {
 
     package init(
         trustFirstBoot: Bool,
+        proof: ProofPolicy = .offered,
         certificateAuthority: String = "",
         timeServers: [String] = []
     ) {
         self.trustFirstBoot = trustFirstBoot
+        self.proof = proof
         self.certificateAuthority = certificateAuthority
         self.timeServers = timeServers
     }
@@ -136,18 +149,40 @@ package final class AgentRegistry: Sendable {
                     "cannot accept the fingerprint \(fingerprint): no machine presented it; compare it with the machine's console"
                 )
             }
-            let before = key.state
-            try transaction.delete(key)
-            key.state = .bound
-            key.contested = false
-            try transaction.replaceBound(with: key, at: now)
-            try transaction.record(
-                kind: "agent",
-                id: key.node.text,
-                attempt: key.attempt,
-                before: before.rawValue,
-                after: "bound",
+            try transaction.settle(
+                &key,
                 cause: "an operator accepted the key \(fingerprint)",
+                at: now
+            )
+        }
+    }
+
+    /// The machine of a key that waits proved itself through its BMC.
+    ///
+    /// A key that is not there any more stays away.
+    func prove(_ key: CurvePublicKey) async throws {
+        let now = time.now
+        try await change { transaction in
+            guard var known = try transaction.agentKey(key), known.state == .waiting else { return }
+            try transaction.settle(
+                &known,
+                cause: "the machine of the key \(key.fingerprint) proved itself through its BMC",
+                at: now
+            )
+        }
+    }
+
+    /// A machine is not the one that the BMC of its node belongs to: a security event.
+    func recordRefusal(of key: CurvePublicKey, node: NodeID, _ reason: String) async throws {
+        let now = time.now
+        try await database.write { transaction in
+            try transaction.record(
+                kind: "security",
+                id: node.text,
+                attempt: try transaction.agentKey(key)?.attempt ?? Attempt(0),
+                before: "waiting",
+                after: "refused",
+                cause: "the key \(key.fingerprint) was refused: \(reason)",
                 at: now
             )
         }
@@ -324,6 +359,24 @@ package final class AgentRegistry: Sendable {
 }
 
 extension Transaction {
+    /// Binds a key that waited or was contested.
+    fileprivate func settle(_ key: inout AgentKey, cause: String, at now: Timestamp) throws {
+        let before = key.state
+        try delete(key)
+        key.state = .bound
+        key.contested = false
+        try replaceBound(with: key, at: now)
+        try record(
+            kind: "agent",
+            id: key.node.text,
+            attempt: key.attempt,
+            before: before.rawValue,
+            after: "bound",
+            cause: cause,
+            at: now
+        )
+    }
+
     /// Binds a key; the keys of earlier boots of the same node and role are revoked.
     /// - Returns: those keys.
     @discardableResult

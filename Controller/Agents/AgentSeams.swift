@@ -59,3 +59,26 @@ package protocol MetricSink: Sendable {
     /// Takes a batch; must be quick, later batches wait meanwhile and the oldest of them are dropped.
     func metrics(_ batch: WireMetricBatch, from node: NodeID) async
 }
+
+/// Looks into machines' BMCs; implemented by Baremetal.
+package protocol MachineProofs: Sendable {
+    /// Whether a record of the event log of a node's BMC holds these bytes and is a proof.
+    ///
+    /// Takes as long as the BMC does, within the bounds of its driver.
+    func check(_ record: UInt16, holds data: [UInt8], of node: NodeID) async -> ProofVerdict
+
+    /// Writes a sentence into the node's history.
+    func tell(_ sentence: String, of node: NodeID) async throws
+}
+
+/// What the BMC of a node says about a machine.
+package enum ProofVerdict: Sendable, Equatable {
+    /// The machine that enrols wrote into this BMC from within.
+    case proven
+    /// It did not: why, for people.
+    case refused(String)
+    /// This BMC cannot tell.
+    case impossible(String)
+    /// Just now it cannot be asked.
+    case later(String)
+}

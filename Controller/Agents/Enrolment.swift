@@ -1,4 +1,5 @@
 import Basics
+import FoundationEssentials
 import Logging
 import Protocol
 import Transport
@@ -9,6 +10,8 @@ struct Enrolment: Sendable {
     let leases: (any LeaseLookup)?
     let unknown: any UnknownMachines
     let policy: EnrolmentPolicy
+    /// `nil` where no BMC is asked.
+    let desk: ProofDesk?
     let time: any TimeSource
     let logger: Logger
 
@@ -44,7 +47,7 @@ struct Enrolment: Sendable {
                 from: arrival.key,
                 token: token,
                 known: known,
-                trust: policy.trustFirstBoot,
+                trust: policy.trustFirstBoot && policy.proof != .required,
                 at: time.now
             )
         }
@@ -92,7 +95,7 @@ struct Enrolment: Sendable {
     private func settled(_ verdict: EnrolmentVerdict, node: NodeID) -> EnrolmentVerdict {
         switch verdict {
         case .bind(_, .bound): .known(node)
-        case .bind(_, .waiting): .wait
+        case .bind(_, .waiting): .wait(node)
         case .known, .wait, .refuse: verdict
         }
     }
@@ -123,12 +126,24 @@ struct Enrolment: Sendable {
             admitted.certificateAuthority = policy.certificateAuthority
             admitted.timeServers = policy.timeServers
             return .admitted(admitted)
-        case .wait, .bind:
-            logger.notice("agent waits for its fingerprint to be accepted", metadata: metadata)
-            return refusal(
-                .fingerprint,
-                "an operator has to accept the fingerprint \(arrival.key.fingerprint)"
-            )
+        case .bind: return refusal(.busy, "the controller cannot take the machine just now")
+        case .wait(let node):
+            let operators = "an operator has to accept the fingerprint \(arrival.key.fingerprint)"
+            metadata[LogKey.nodeID] = "\(node)"
+            guard let desk, arrival.request.role == .ramdisk else {
+                logger.notice("agent waits for its fingerprint to be accepted", metadata: metadata)
+                return refusal(.fingerprint, operators)
+            }
+            let proof = arrival.request.hasProof ? arrival.request.proof : nil
+            let answer = desk.answer(arrival.key, of: node, proof)
+            metadata[LogKey.reason] = "\(answer.reason)"
+            logger.notice("agent waits for its machine to be proven", metadata: metadata)
+            var refused = WireRefused()
+            refused.code = .fingerprint
+            refused.reason = "\(answer.reason); or \(operators)"
+            refused.retrySeconds = answer.retrySeconds
+            refused.challenge = Data(answer.challenge)
+            return .refused(refused)
         case .refuse(let code, let reason, let contested):
             metadata[LogKey.reason] = "\(reason)"
             logger.log(

@@ -7,8 +7,8 @@ enum EnrolmentVerdict: Sendable, Equatable {
     case known(NodeID)
     /// Bind the key in this state. The node is `nil` for a machine that nobody registered.
     case bind(NodeID?, AgentKey.State)
-    /// The key waits for an operator.
-    case wait
+    /// The key waits for its machine's proof or an operator.
+    case wait(NodeID)
     /// `contested`: another key holds the token.
     case refuse(WireRefused.Code, String, contested: Bool = false)
 }
@@ -56,7 +56,7 @@ enum EnrolmentRules {
             guard let known else { return .refuse(.token, "the key was revoked") }
             switch known.state {
             case .bound: return .known(known.node)
-            case .waiting: return .wait
+            case .waiting: return .wait(known.node)
             }
         }
         guard now < token.expires else { return .refuse(.token, "the token has expired") }

@@ -62,6 +62,7 @@ struct Areas {
             policy: Self.enrolmentPolicy(core, configuration),
             leases: leases,
             unknown: policy,
+            proofs: metal.nodes,
             reports: [metal.reconciler, deployments],
             sinks: [telemetry],
             feed: core.feed,
@@ -85,10 +86,9 @@ struct Areas {
         )
         routes =
             Self.openStack(core, metal, bulk, configuration.api.publicURL) + [
-                WebhooksAPI(service: webhooks),
-                AgentImagesAPI(service: core.images), DeploymentsAPI(service: runs),
+                WebhooksAPI(service: webhooks), AgentImagesAPI(service: core.images),
+                DeploymentsAPI(service: runs), TelemetryAPI(service: telemetry),
                 EventsAPI(database: core.database, feed: core.feed, time: time),
-                TelemetryAPI(service: telemetry),
                 AccessAPI(
                     registry: metal.registry,
                     identity: core.identity,
@@ -103,6 +103,7 @@ struct Areas {
     ) -> EnrolmentPolicy {
         EnrolmentPolicy(
             trustFirstBoot: configuration.agents.trustsFirstBoot,
+            proof: configuration.agents.proof,
             certificateAuthority: core.authority
         )
     }

@@ -1,3 +1,4 @@
+package import Agents
 package import Baremetal
 import Basics
 package import Telemetry
@@ -35,6 +36,7 @@ package struct ControllerConfiguration: Sendable, Equatable {
         package var streamPort: UInt16
         package var curveKey: String
         package var trustsFirstBoot: Bool
+        package var proof: ProofPolicy
         package var metricInterval: Duration
     }
 
@@ -97,6 +99,7 @@ package struct ControllerConfiguration: Sendable, Equatable {
             streamPort: port("agents.stream_port"),
             curveKey: sources["agents.curve_key"],
             trustsFirstBoot: sources["agents.trust_first_boot"] == "true",
+            proof: ProofPolicy(rawValue: sources["agents.bmc_proof"]) ?? .offered,
             metricInterval: .seconds(number("agents.metric_interval"))
         )
         identity = Identity(

@@ -1,3 +1,4 @@
+import Agents
 /// One key of the controller's configuration.
 package struct Setting: Sendable {
     /// What a value must be.
@@ -190,6 +191,12 @@ extension Setting {
             .boolean,
             "false",
             "Whether the first key of an expected boot is believed without proof through the BMC."
+        ),
+        Setting(
+            "agents.bmc_proof",
+            .choice(ProofPolicy.allCases.map(\.rawValue)),
+            ProofPolicy.offered.rawValue,
+            "Whether machines prove themselves through their BMCs instead of waiting for an operator; required: even if trust_first_boot is true."
         ),
         Setting(
             "agents.metric_interval",

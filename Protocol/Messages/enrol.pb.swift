@@ -109,7 +109,61 @@ package nonisolated struct WireEnrolRequest: Sendable {
   /// Seconds since the kernel started.
   package var uptimeSeconds: Double = 0
 
+  /// Answers the challenge of an earlier reply; absent before the first and from agents that know of none.
+  package var proof: WireMachineProof {
+    get {_proof ?? WireMachineProof()}
+    set {_proof = newValue}
+  }
+  /// Returns true if `proof` has been explicitly set.
+  package var hasProof: Bool {self._proof != nil}
+  /// Clears the value of `proof`. Subsequent reads from it will return its default value.
+  package mutating func clearProof() {self._proof = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _proof: WireMachineProof? = nil
+}
+
+/// Where the agent left its proof in the machine's own BMC; see `MachineProof.swift`.
+package nonisolated struct WireMachineProof: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The challenge that it answers.
+  package var challenge: Data = Data()
+
+  package var place: WireMachineProof.OneOf_Place? = nil
+
+  /// The number of the record in the BMC's event log.
+  package var eventRecord: UInt32 {
+    get {
+      if case .eventRecord(let v)? = place {return v}
+      return 0
+    }
+    set {place = .eventRecord(newValue)}
+  }
+
+  /// Why there is none, for people.
+  package var problem: String {
+    get {
+      if case .problem(let v)? = place {return v}
+      return String()
+    }
+    set {place = .problem(newValue)}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Place: Equatable, Sendable {
+    /// The number of the record in the BMC's event log.
+    case eventRecord(UInt32)
+    /// Why there is none, for people.
+    case problem(String)
+
+  }
 
   package init() {}
 }
@@ -185,6 +239,9 @@ package nonisolated struct WireRefused: Sendable {
   package var reason: String = String()
 
   package var retrySeconds: UInt32 = 0
+
+  /// With FINGERPRINT: 16 bytes to be answered through the machine's BMC; empty where that does not help.
+  package var challenge: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -266,7 +323,7 @@ nonisolated extension WireRole: SwiftProtobuf._ProtoNameProviding {
 
 nonisolated extension WireEnrolRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".EnrolRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}version_min\0\u{3}version_max\0\u{1}exchange\0\u{1}role\0\u{1}token\0\u{3}boot_mac\0\u{1}macs\0\u{3}system_uuid\0\u{3}bmc_address\0\u{3}agent_time_nanoseconds\0\u{3}agent_version\0\u{3}uptime_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}version_min\0\u{3}version_max\0\u{1}exchange\0\u{1}role\0\u{1}token\0\u{3}boot_mac\0\u{1}macs\0\u{3}system_uuid\0\u{3}bmc_address\0\u{3}agent_time_nanoseconds\0\u{3}agent_version\0\u{3}uptime_seconds\0\u{1}proof\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -286,12 +343,17 @@ nonisolated extension WireEnrolRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
       case 10: try { try decoder.decodeSingularInt64Field(value: &self.agentTimeNanoseconds) }()
       case 11: try { try decoder.decodeSingularStringField(value: &self.agentVersion) }()
       case 12: try { try decoder.decodeSingularDoubleField(value: &self.uptimeSeconds) }()
+      case 13: try { try decoder.decodeSingularMessageField(value: &self._proof) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.versionMin != 0 {
       try visitor.visitSingularUInt32Field(value: self.versionMin, fieldNumber: 1)
     }
@@ -328,6 +390,9 @@ nonisolated extension WireEnrolRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
     if self.uptimeSeconds.bitPattern != 0 {
       try visitor.visitSingularDoubleField(value: self.uptimeSeconds, fieldNumber: 12)
     }
+    try { if let v = self._proof {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -344,6 +409,69 @@ nonisolated extension WireEnrolRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.agentTimeNanoseconds != rhs.agentTimeNanoseconds {return false}
     if lhs.agentVersion != rhs.agentVersion {return false}
     if lhs.uptimeSeconds != rhs.uptimeSeconds {return false}
+    if lhs._proof != rhs._proof {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireMachineProof: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".MachineProof"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}challenge\0\u{3}event_record\0\u{1}problem\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.challenge) }()
+      case 2: try {
+        var v: UInt32?
+        try decoder.decodeSingularUInt32Field(value: &v)
+        if let v = v {
+          if self.place != nil {try decoder.handleConflictingOneOf()}
+          self.place = .eventRecord(v)
+        }
+      }()
+      case 3: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.place != nil {try decoder.handleConflictingOneOf()}
+          self.place = .problem(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.challenge.isEmpty {
+      try visitor.visitSingularBytesField(value: self.challenge, fieldNumber: 1)
+    }
+    switch self.place {
+    case .eventRecord?: try {
+      guard case .eventRecord(let v)? = self.place else { preconditionFailure() }
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    }()
+    case .problem?: try {
+      guard case .problem(let v)? = self.place else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 3)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireMachineProof, rhs: WireMachineProof) -> Bool {
+    if lhs.challenge != rhs.challenge {return false}
+    if lhs.place != rhs.place {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -478,7 +606,7 @@ nonisolated extension WireAdmitted: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Refused"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}code\0\u{1}reason\0\u{3}retry_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}code\0\u{1}reason\0\u{3}retry_seconds\0\u{1}challenge\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -489,6 +617,7 @@ nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._Message
       case 1: try { try decoder.decodeSingularEnumField(value: &self.code) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.retrySeconds) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.challenge) }()
       default: break
       }
     }
@@ -504,6 +633,9 @@ nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._Message
     if self.retrySeconds != 0 {
       try visitor.visitSingularUInt32Field(value: self.retrySeconds, fieldNumber: 3)
     }
+    if !self.challenge.isEmpty {
+      try visitor.visitSingularBytesField(value: self.challenge, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -511,6 +643,7 @@ nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._Message
     if lhs.code != rhs.code {return false}
     if lhs.reason != rhs.reason {return false}
     if lhs.retrySeconds != rhs.retrySeconds {return false}
+    if lhs.challenge != rhs.challenge {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -4,6 +4,7 @@ import Logging
 import Protocol
 import Synchronization
 import Testing
+import Transport
 
 @testable import AgentCore
 
@@ -77,5 +78,105 @@ struct `Enrolment` {
         var pause = AgentCore.Enrolment.Pause()
         let pauses = (0..<7).map { _ in pause.afterSilence().inSeconds }
         #expect(pauses == [1, 2, 4, 8, 16, 30, 30])
+    }
+
+    private func enrol(
+        _ bmc: MemoryBMC,
+        _ challenges: [[UInt8]]
+    ) async throws -> [WireMachineProof?] {
+        let controller = TestController(challenges: challenges)
+        let tree = FileTree(root: "/nonexistent")
+        let key = CurveKeyPair().publicKey
+        let enrolment = AgentCore.Enrolment(
+            link: controller,
+            machine: Machine(
+                tree: tree,
+                disks: SystemBlockDevices(tree: tree),
+                network: SystemNetwork(tree: tree),
+                firmware: SystemFirmware(tree: tree)
+            ),
+            random: SeededRandom(seed: 5),
+            time: SkippingTime(),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            prover: MachineProver(bmc: bmc, key: key)
+        )
+        _ = try await enrolment.run(
+            Applicant(role: .ramdisk, token: Secret(""), bootMAC: "", agentVersion: "test")
+        )
+        let expected = challenges.first.map { challenge in
+            let message = MachineProof.message(challenge: challenge, key: key.bytes)
+            return message.withUnsafeBytes { SHA256Digest(of: $0) }.bytes.prefix(13)
+        }
+        if let written = bmc.records.first {
+            #expect(written.type == MachineProof.recordType)
+            #expect(written.data == expected.map(Array.init))
+        }
+        return controller.read(\.enrolments).map { $0.hasProof ? $0.proof : nil }
+    }
+
+    private let challenge = [UInt8](repeating: 3, count: 16)
+
+    @Test func `a challenge is answered in the machine's BMC once and told at once`() async throws {
+        let bmc = MemoryBMC()
+        let proofs = try await enrol(bmc, [challenge, challenge, challenge])
+        #expect(bmc.records.count == 1)
+        #expect(proofs.map { $0?.eventRecord } == [nil, 41, 41, 41])
+        #expect(
+            proofs.compactMap { $0.map { Array($0.challenge) } } == [
+                challenge, challenge, challenge,
+            ]
+        )
+    }
+
+    @Test func `a new challenge gets a new record, a malformed one none`() async throws {
+        let bmc = MemoryBMC()
+        let other = [UInt8](repeating: 4, count: 16)
+        let proofs = try await enrol(bmc, [challenge, other, [1, 2], []])
+        #expect(proofs.map { $0?.eventRecord } == [nil, 41, 42, 42, 42])
+    }
+
+    @Test func `a BMC that cannot be written to is tried again, and the controller learns why`()
+        async throws
+    {
+        let bmc = MemoryBMC(failures: 2)
+        let proofs = try await enrol(bmc, [challenge, challenge, challenge, challenge])
+        #expect(
+            proofs.map { $0?.problem ?? "" } == ["", "the log is full", "the log is full", "", ""]
+        )
+        #expect(proofs.last??.eventRecord == 41)
+    }
+
+    @Test func `no controller makes an agent fill the event log`() async throws {
+        let bmc = MemoryBMC()
+        let challenges = (0..<40).map { [UInt8](repeating: UInt8($0), count: 16) }
+        let proofs = try await enrol(bmc, challenges)
+        #expect(bmc.records.count == MachineProver.recordsMax)
+        #expect(proofs.last??.problem.contains("boot it anew") == true)
+    }
+}
+
+/// An event log in memory; its first record is number 41.
+private final class MemoryBMC: LocalBMC {
+    private struct State {
+        var records: [(type: UInt8, data: [UInt8])] = []
+        var failures: Int
+    }
+
+    private let state: Mutex<State>
+    var records: [(type: UInt8, data: [UInt8])] { state.withLock { $0.records } }
+
+    init(failures: Int = 0) { state = Mutex(State(failures: failures)) }
+
+    func addEvent(type: UInt8, data: [UInt8]) throws(LocalBMCFailure) -> UInt16 {
+        let number = state.withLock { state -> UInt16? in
+            guard state.failures == 0 else {
+                state.failures -= 1
+                return nil
+            }
+            state.records.append((type, data))
+            return UInt16(40 + state.records.count)
+        }
+        guard let number else { throw LocalBMCFailure("the log is full") }
+        return number
     }
 }

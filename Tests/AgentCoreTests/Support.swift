@@ -39,6 +39,18 @@ final class TestController: AgentLink {
         self.state = Mutex(state)
     }
 
+    /// Asks for proofs, then admits.
+    init(challenges: [[UInt8]]) {
+        var state = State()
+        state.answers = challenges.map { challenge in
+            var refused = WireRefused()
+            refused.code = .fingerprint
+            refused.challenge.append(contentsOf: challenge)
+            return .refused(refused)
+        }
+        self.state = Mutex(state)
+    }
+
     func enrol(_ request: WireEnrolRequest) async throws -> WireEnrolReply {
         state.withLock { state in
             state.enrolments.append(request)

@@ -99,7 +99,11 @@ final class AgentsWorld: Sendable {
     let policy: EnrolmentPolicy
     private let random = SeededRandom(seed: 1)
 
-    init(trust: Bool = true, answers: [Recorder.Answer] = []) throws {
+    init(
+        trust: Bool = true,
+        proof: ProofPolicy = .offered,
+        answers: [Recorder.Answer] = []
+    ) throws {
         database = try Database(path: nil, migrations: AgentStore.migrations, feed: feed)
         network = InMemoryNetwork(time: time)
         link = network.makeController()
@@ -113,6 +117,7 @@ final class AgentsWorld: Sendable {
         recorder = Recorder(answers)
         policy = EnrolmentPolicy(
             trustFirstBoot: trust,
+            proof: proof,
             certificateAuthority: "PEM",
             timeServers: ["192.0.2.1"]
         )
@@ -164,6 +169,7 @@ final class AgentsWorld: Sendable {
         role: AgentRole = .ramdisk,
         mac: String = mac,
         from address: String = address,
+        desk: ProofDesk? = nil,
         change: (inout WireEnrolRequest) -> Void = { _ in }
     ) async -> WireEnrolReply {
         let enrolment = Enrolment(
@@ -171,6 +177,7 @@ final class AgentsWorld: Sendable {
             leases: leases,
             unknown: recorder,
             policy: policy,
+            desk: desk,
             time: time,
             logger: Logger(label: "test")
         )

@@ -1,0 +1,187 @@
+import Basics
+import Crypto
+import Logging
+import Protocol
+import Synchronization
+import Transport
+
+/// Lets machines prove themselves through their BMCs while their keys wait to be accepted.
+///
+/// ```
+/// challenged ── the agent left a record ──> checking ── proven ──> the key is bound
+///                                              └── anything else ──> open ── asked again ──> checking
+/// ```
+/// Nothing of it is stored: after a restart of the controller a machine is challenged anew. BMCs are asked by tasks of
+/// their own, so that a slow one delays no enrolment.
+final class ProofDesk: Sendable {
+    /// What the agent is told.
+    struct Answer: Equatable {
+        let challenge: [UInt8]
+        /// A clause for people.
+        let reason: String
+        let retrySeconds: UInt32
+    }
+
+    private enum Stage {
+        case challenged
+        case checking
+        case open(String, next: Timestamp)
+    }
+
+    private struct Case {
+        let node: NodeID
+        let challenge: [UInt8]
+        let since: Timestamp
+        var stage = Stage.challenged
+        var isTold = false
+    }
+
+    private struct Job {
+        let key: CurvePublicKey
+        let node: NodeID
+        let record: UInt16
+        let data: [UInt8]
+    }
+
+    static let casesMax = 4096
+    private static let jobsMax = 1024
+    private static let runningMax = 32
+    private static let checkAgain: Duration = .seconds(30)
+    private static let askAgain: Duration = .seconds(10)
+
+    private let registry: AgentRegistry
+    private let proofs: any MachineProofs
+    private let time: any TimeSource
+    private let random: any RandomSource
+    private let logger: Logger
+    private let cases = Mutex<[CurvePublicKey: Case]>([:])
+    private let jobs = Inbox<Job>(countMax: jobsMax, overflow: .refuseNewest)
+
+    init(
+        registry: AgentRegistry,
+        proofs: any MachineProofs,
+        time: any TimeSource,
+        random: any RandomSource,
+        logger: Logger
+    ) {
+        self.registry = registry
+        self.proofs = proofs
+        self.time = time
+        self.random = random
+        self.logger = logger
+    }
+
+    /// What a key that waits is told; begins to ask its BMC when it left a record there.
+    func answer(_ key: CurvePublicKey, of node: NodeID, _ proof: WireMachineProof?) -> Answer {
+        let fresh = random.bytes(MachineProof.challengeBytes)
+        let now = time.now
+        let (answer, job) = cases.withLock { cases -> (Answer, Job?) in
+            var own = cases[key] ?? Case(node: node, challenge: fresh, since: now)
+            if cases[key] == nil, cases.count >= Self.casesMax,
+                let oldest = cases.min(by: { $0.value.since < $1.value.since })?.key
+            {
+                cases[oldest] = nil
+            }
+            defer { cases[key] = own }
+            func tell(_ reason: String, _ seconds: UInt32 = 10) -> Answer {
+                Answer(challenge: own.challenge, reason: reason, retrySeconds: seconds)
+            }
+            guard let proof, Array(proof.challenge) == own.challenge else {
+                return (tell("the machine has to prove itself through its BMC"), nil)
+            }
+            switch proof.place {
+            case nil: return (tell("the machine has to prove itself through its BMC"), nil)
+            case .problem(let words):
+                return (tell("the machine cannot prove itself: \(words.prefix(200))"), nil)
+            case .eventRecord(let number):
+                guard MachineProof.recordNumbers.contains(number) else {
+                    return (tell("the machine names no record of its BMC"), nil)
+                }
+                switch own.stage {
+                case .checking: return (tell("its BMC is being asked", 2), nil)
+                case .open(let reason, let next) where now < next: return (tell(reason), nil)
+                case .open, .challenged: break
+                }
+                own.stage = .checking
+                let data = Self.data(own.challenge, key)
+                let job = Job(key: key, node: node, record: UInt16(number), data: data)
+                return (tell("its BMC is being asked", 2), job)
+            }
+        }
+        if let job, !jobs.push(job) { settle(key, "too many machines prove themselves", .zero) }
+        return answer
+    }
+
+    /// What the record of a key has to hold.
+    static func data(_ challenge: [UInt8], _ key: CurvePublicKey) -> [UInt8] {
+        let message = MachineProof.message(challenge: challenge, key: key.bytes)
+        return Array(SHA256.hash(data: message).prefix(MachineProof.dataBytes))
+    }
+
+    /// Asks BMCs until cancelled.
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            var running = 0
+            for await job in jobs {
+                if running == Self.runningMax {
+                    await group.next()
+                    running -= 1
+                }
+                running += 1
+                group.addTask(name: "machine proof") { await self.check(job) }
+            }
+        }
+    }
+
+    private func check(_ job: Job) async {
+        let verdict = await proofs.check(job.record, holds: job.data, of: job.node)
+        do {
+            switch verdict {
+            case .proven:
+                try await registry.prove(job.key)
+                cases.withLock { $0[job.key] = nil }
+            case .refused(let reason):
+                if settle(job.key, reason, Self.checkAgain) { try await raise(reason, job) }
+            case .impossible(let reason):
+                settle(job.key, "the machine cannot prove itself: \(reason)", Self.checkAgain)
+            case .later(let reason): settle(job.key, reason, Self.askAgain)
+            }
+        } catch {
+            settle(job.key, "the controller cannot take the machine just now", Self.askAgain)
+            logger.error(
+                "proof was not taken",
+                metadata: [
+                    LogKey.nodeID: "\(job.node)", LogKey.error: "\(Fault(error).report)",
+                ]
+            )
+        }
+    }
+
+    /// Keeps why a key still waits.
+    /// - Returns: whether this is the first refusal of the key.
+    @discardableResult
+    private func settle(_ key: CurvePublicKey, _ reason: String, _ pause: Duration) -> Bool {
+        let next = time.now + pause
+        return cases.withLock { cases in
+            guard var own = cases[key] else { return false }
+            own.stage = .open(reason, next: next)
+            defer { cases[key] = own }
+            guard pause == Self.checkAgain, !own.isTold else { return false }
+            own.isTold = true
+            return true
+        }
+    }
+
+    /// A security event, once per key.
+    private func raise(_ reason: String, _ job: Job) async throws {
+        logger.warning(
+            "machine refused",
+            metadata: [
+                LogKey.nodeID: "\(job.node)", LogKey.keyFingerprint: "\(job.key.fingerprint)",
+                LogKey.reason: "\(reason)",
+            ]
+        )
+        try await registry.recordRefusal(of: job.key, node: job.node, reason)
+        try await proofs.tell("refused the key \(job.key.fingerprint): \(reason)", of: job.node)
+    }
+}

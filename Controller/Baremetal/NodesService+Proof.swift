@@ -1,0 +1,66 @@
+package import Agents
+import Basics
+import Logging
+import Power
+package import Protocol
+import Store
+
+// Whether a machine is the one that a node's BMC belongs to.
+extension NodesService: MachineProofs {
+    package func check(
+        _ record: UInt16,
+        holds data: [UInt8],
+        of id: NodeID
+    ) async -> ProofVerdict {
+        do {
+            guard let node = try await find(id) else { return .impossible("the node is gone") }
+            let driver = try driver(of: node)
+            guard let records = driver.records else {
+                return .impossible(
+                    "driver \(driver.name) cannot read what a machine leaves in its BMC"
+                )
+            }
+            let bmc = try driver.bmc(of: node)
+            let found = try await records.record(record, of: bmc)
+            guard let found, found.type == MachineProof.recordType, found.data == data else {
+                return .refused(
+                    "the BMC \(bmc.endpoint) of node \(node.label) does not hold what the machine says that it left there: the machine has another BMC; compare ipmi_address and the cabling"
+                )
+            }
+            await tidy(record, records, bmc, of: node)
+            return .proven
+        } catch let fault as PowerFault {
+            return fault.reason == .unsupported
+                ? .impossible(fault.message) : .later(fault.message)
+        } catch {
+            return .later(Fault(error).message)
+        }
+    }
+
+    /// The record did its service; a BMC that keeps it does no harm.
+    private func tidy(
+        _ record: UInt16,
+        _ records: any EventRecordControl,
+        _ bmc: BMC,
+        of node: Node
+    ) async {
+        do {
+            try await records.forget(record, of: bmc)
+        } catch {
+            logger.debug(
+                "proof stays in the event log",
+                metadata: [
+                    LogKey.nodeID: "\(node.id)", LogKey.error: "\(Fault(error).report)",
+                ]
+            )
+        }
+    }
+
+    package func tell(_ sentence: String, of id: NodeID) async throws {
+        let now = time.now
+        try await database.write { [sealer] transaction in
+            guard let node = try transaction.node(id, sealer: sealer) else { return }
+            try transaction.recordEvent(of: node, sentence, at: now)
+        }
+    }
+}

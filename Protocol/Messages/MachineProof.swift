@@ -1,0 +1,25 @@
+/// How an agent proves that it runs on the machine that a BMC belongs to.
+///
+/// The agent writes a record into the event log of its own BMC, from within; the controller reads it through the
+/// BMC's network address. The record holds the first 13 bytes of SHA-256 over `message`: the key that enrols and a
+/// challenge of the controller that is used once. A machine that writes to another BMC, repeats an old record or
+/// enrols with another key does not get it right; to guess a key for a given record takes 2^104 tries.
+///
+/// An event log is what every BMC has (IPMI 2.0, appendix G: all of these commands are mandatory but the deletion).
+package enum MachineProof {
+    /// Length of a challenge.
+    package static let challengeBytes = 16
+    /// Length of what a record holds.
+    package static let dataBytes = 13
+    /// Type of the record: of those without a timestamp that are the system's own (IPMI 2.0, section 32.3).
+    package static let recordType: UInt8 = 0xeb
+    /// The numbers that a record may have; 0 and 0xffff mean the first and the last one.
+    package static let recordNumbers: ClosedRange<UInt32> = 1...0xfffe
+
+    private static let purpose = Array("rdo machine proof 1\0".utf8)
+
+    /// What is digested.
+    package static func message(challenge: [UInt8], key: [UInt8]) -> [UInt8] {
+        purpose + challenge + key
+    }
+}
