@@ -136,7 +136,7 @@ struct Enrolment: Sendable {
             }
             let proof = arrival.request.hasProof ? arrival.request.proof : nil
             let answer = desk.answer(arrival.key, of: node, proof)
-            metadata[LogKey.reason] = "\(answer.reason)"
+            metadata[LogKey.reason] = "\(answer.detail)"
             logger.notice("agent waits for its machine to be proven", metadata: metadata)
             var refused = WireRefused()
             refused.code = .fingerprint

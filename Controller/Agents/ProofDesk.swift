@@ -17,15 +17,17 @@ final class ProofDesk: Sendable {
     /// What the agent is told.
     struct Answer: Equatable {
         let challenge: [UInt8]
-        /// A clause for people.
+        /// A clause for people at the machine; it names no BMC, since nobody knows yet who reads it.
         let reason: String
         let retrySeconds: UInt32
+        /// The same for the log.
+        let detail: String
     }
 
     private enum Stage {
         case challenged
         case checking
-        case open(String, next: Timestamp)
+        case open(String, detail: String, next: Timestamp)
     }
 
     private struct Case {
@@ -83,8 +85,17 @@ final class ProofDesk: Sendable {
                 cases[oldest] = nil
             }
             defer { cases[key] = own }
-            func tell(_ reason: String, _ seconds: UInt32 = 10) -> Answer {
-                Answer(challenge: own.challenge, reason: reason, retrySeconds: seconds)
+            func tell(
+                _ reason: String,
+                _ seconds: UInt32 = 10,
+                detail: String? = nil
+            ) -> Answer {
+                Answer(
+                    challenge: own.challenge,
+                    reason: reason,
+                    retrySeconds: seconds,
+                    detail: detail ?? reason
+                )
             }
             guard let proof, Array(proof.challenge) == own.challenge else {
                 return (tell("the machine has to prove itself through its BMC"), nil)
@@ -99,7 +110,8 @@ final class ProofDesk: Sendable {
                 }
                 switch own.stage {
                 case .checking: return (tell("its BMC is being asked", 2), nil)
-                case .open(let reason, let next) where now < next: return (tell(reason), nil)
+                case .open(let reason, let detail, let next) where now < next:
+                    return (tell(reason, detail: detail), nil)
                 case .open, .challenged: break
                 }
                 own.stage = .checking
@@ -108,7 +120,9 @@ final class ProofDesk: Sendable {
                 return (tell("its BMC is being asked", 2), job)
             }
         }
-        if let job, !jobs.push(job) { settle(key, "too many machines prove themselves", .zero) }
+        if let job, !jobs.push(job) {
+            settle(key, "the controller cannot ask its BMC just now", "too many proofs", .zero)
+        }
         return answer
     }
 
@@ -140,14 +154,18 @@ final class ProofDesk: Sendable {
             case .proven:
                 try await registry.prove(job.key)
                 cases.withLock { $0[job.key] = nil }
-            case .refused(let reason):
-                if settle(job.key, reason, Self.checkAgain) { try await raise(reason, job) }
-            case .impossible(let reason):
-                settle(job.key, "the machine cannot prove itself: \(reason)", Self.checkAgain)
-            case .later(let reason): settle(job.key, reason, Self.askAgain)
+            case .refused(let detail):
+                let reason = "its BMC is not the one of its node"
+                settle(job.key, reason, detail, Self.checkAgain)
+                if isFirstRefusal(of: job.key) { try await raise(detail, job) }
+            case .impossible(let detail):
+                settle(job.key, "its BMC cannot tell", detail, Self.checkAgain)
+            case .later(let detail):
+                settle(job.key, "its BMC cannot be asked just now", detail, Self.askAgain)
             }
         } catch {
-            settle(job.key, "the controller cannot take the machine just now", Self.askAgain)
+            let reason = "the controller cannot take the machine just now"
+            settle(job.key, reason, reason, Self.askAgain)
             logger.error(
                 "proof was not taken",
                 metadata: [
@@ -158,16 +176,20 @@ final class ProofDesk: Sendable {
     }
 
     /// Keeps why a key still waits.
-    /// - Returns: whether this is the first refusal of the key.
-    @discardableResult
-    private func settle(_ key: CurvePublicKey, _ reason: String, _ pause: Duration) -> Bool {
+    private func settle(
+        _ key: CurvePublicKey,
+        _ reason: String,
+        _ detail: String,
+        _ pause: Duration
+    ) {
         let next = time.now + pause
-        return cases.withLock { cases in
-            guard var own = cases[key] else { return false }
-            own.stage = .open(reason, next: next)
-            defer { cases[key] = own }
-            guard pause == Self.checkAgain, !own.isTold else { return false }
-            own.isTold = true
+        cases.withLock { $0[key]?.stage = .open(reason, detail: detail, next: next) }
+    }
+
+    private func isFirstRefusal(of key: CurvePublicKey) -> Bool {
+        cases.withLock { cases in
+            guard cases[key]?.isTold == false else { return false }
+            cases[key]?.isTold = true
             return true
         }
     }

@@ -33,7 +33,9 @@ extension NodesService: MachineProofs {
             return fault.reason == .unsupported
                 ? .impossible(fault.message) : .later(fault.message)
         } catch {
-            return .later(Fault(error).message)
+            // A node that was just discovered, for instance, has no BMC that is known.
+            let fault = Fault(error)
+            return fault.kind == .invalid ? .impossible(fault.message) : .later(fault.message)
         }
     }
 

@@ -126,6 +126,15 @@ private final class MemoryLogs: EventRecordControl {
         #expect(driver.steps == nil)
     }
 
+    @Test func `a machine that was just discovered has no BMC that could tell`() async throws {
+        let bench = try Bench()
+        let node = try await bench.service.create(id: nil, driver: "ipmi", by: nil) { _ in }
+        guard case .impossible = await service(bench).check(9, holds: data, of: node.id) else {
+            Issue.record("an unknown BMC tells")
+            return
+        }
+    }
+
     @Test func `a refusal stands in the node's history`() async throws {
         let bench = try Bench()
         let id = try await bench.register()
