@@ -188,6 +188,22 @@ package struct SensorReading: Sendable, Equatable {
     package let state: String?
     /// In the BMC's words: `OK`, `Warning` or `Critical`.
     package let health: String?
+
+    package init(
+        kind: Kind,
+        name: String,
+        value: Double?,
+        unit: String,
+        state: String?,
+        health: String?
+    ) {
+        self.kind = kind
+        self.name = name
+        self.value = value
+        self.unit = unit
+        self.state = state
+        self.health = health
+    }
 }
 
 /// Reads what a BMC wrote down about its machine.
@@ -214,6 +230,24 @@ package struct BMCEvent: Sendable, Equatable {
     package let isAsserted: Bool?
     /// The entry's bytes, in hexadecimal digits.
     package let data: String
+
+    package init(
+        id: UInt16,
+        at: String?,
+        source: String,
+        sensor: String?,
+        text: String?,
+        isAsserted: Bool?,
+        data: String
+    ) {
+        self.id = id
+        self.at = at
+        self.source = source
+        self.sensor = sensor
+        self.text = text
+        self.isAsserted = isAsserted
+        self.data = data
+    }
 }
 
 /// Reads how a BMC is reached, as it knows it itself.

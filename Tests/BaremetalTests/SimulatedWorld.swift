@@ -374,7 +374,10 @@ struct Bench {
         database =
             try existing
             ?? Database(path: nil, migrations: baremetalMigrations, feed: feed)
-        let ipmi = NodeDriver(name: "ipmi", power: world, hasAgent: true, needsBMC: true)
+        var ipmi = NodeDriver(name: "ipmi", power: world, hasAgent: true, needsBMC: true)
+        ipmi.sensors = MemoryRecords()
+        ipmi.eventLog = MemoryRecords()
+        ipmi.network = MemoryRecords()
         service = NodesService(
             database: database,
             sealer: Sealer(key: Secret(bytes: [UInt8](repeating: 5, count: 32))),
