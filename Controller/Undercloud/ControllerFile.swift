@@ -27,6 +27,7 @@ package enum ControllerFile {
         agents:
           curve_key: \(layout.etc)/curve.key
           trust_first_boot: \(settings.trustFirstBoot)
+          bmc_proof: \(settings.bmcProof)
         identity:
           sealing_key: \(layout.etc)/sealing.key
           token_key: \(layout.etc)/token.key

@@ -20,6 +20,8 @@ package struct UndercloudSettings: Sendable, Equatable {
     /// A network namespace for the services, as the virtual lab has; `nil`: the host's own network.
     package var namespace: String?
     package var trustFirstBoot = false
+    /// Whether machines prove themselves through their BMCs: `offered`, `required` or `off`.
+    package var bmcProof = "offered"
     /// Whether unknown machines get the ramdisk.
     package var discovery = true
 
@@ -28,6 +30,7 @@ package struct UndercloudSettings: Sendable, Equatable {
         ("dhcp_start", "192.0.2.100"), ("dhcp_end", "192.0.2.199"), ("image_path", "."),
         ("undercloud_debug", "true"), ("public_host", ""), ("api_port", "6385"), ("api_listen", ""),
         ("namespace", ""), ("trust_first_boot", "false"), ("discovery", "true"),
+        ("bmc_proof", "offered"),
     ]
 
     /// Keys of instack-undercloud whose work other parts do now: taken and reported, not refused.
@@ -88,6 +91,7 @@ package struct UndercloudSettings: Sendable, Equatable {
         namespace = reader["namespace"].isEmpty ? nil : try reader.interface("namespace")
         trustFirstBoot = try reader.boolean("trust_first_boot")
         discovery = try reader.boolean("discovery")
+        bmcProof = try reader.choice("bmc_proof", ["offered", "required", "off"])
         self.ignored = ignored
         try checkRange(reader)
     }
@@ -139,6 +143,13 @@ private struct Reader {
         case "false", "no", "0", "off": false
         default: throw fault(key, "write true or false")
         }
+    }
+
+    func choice(_ key: String, _ words: [String]) throws -> String {
+        guard words.contains(self[key]) else {
+            throw fault(key, "write one of \(words.joined(separator: ", "))")
+        }
+        return self[key]
     }
 
     func number(_ key: String, _ range: ClosedRange<Int>) throws -> Int {

@@ -37,11 +37,13 @@ import Undercloud
             public_host = 127.0.0.1
             namespace = rdo-undercloud
             trust_first_boot = true
+            bmc_proof = required
             """
         )
         #expect(settings.localIP.netmask.text == "255.255.0.0")
         #expect(settings.namespace == "rdo-undercloud")
         #expect(settings.trustFirstBoot)
+        #expect(settings.bmcProof == "required")
         #expect(settings.ignored == ["masquerade_network"])
     }
 
@@ -54,6 +56,7 @@ import Undercloud
         ("dhcp_start = 192.0.2.1", "it is inside dhcp_start to dhcp_end"),
         ("api_port = 0", "write a number from 1 to 65535"),
         ("trust_first_boot = maybe", "write true or false"),
+        ("bmc_proof = perhaps", "write one of offered, required, off"),
         ("local_interface = eth1;reboot", "a name has letters"),
         ("dhcp_start = 192.0.2.100\ndhcp_start = 192.0.2.101", "it stands there twice"),
         ("nonsense", "is neither “key = value” nor “[section]”"),
