@@ -119,6 +119,7 @@ struct SurfaceMiddleware: RouterMiddleware {
                 )
             }
         }
+        if Self.stumblesOverRetryAfter(request) { response.headers[.retryAfter] = nil }
         response.headers[.requestID] = context.requestID
         response.headers[.xContentTypeOptions] = "nosniff"
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
@@ -138,6 +139,13 @@ struct SurfaceMiddleware: RouterMiddleware {
             await audit.keep(record(of: request, response, context))
         }
         return response
+    }
+
+    /// python-ironicclient (up to 6.3 at least) makes a `TypeError` of any error with `Retry-After`.
+    ///
+    /// Without the header it shows the error, after having tried again by itself.
+    private static func stumblesOverRetryAfter(_ request: Request) -> Bool {
+        request.headers[.userAgent]?.hasPrefix("python-ironicclient") == true
     }
 
     /// Every call that may change something, and every call that was refused.
@@ -241,12 +249,19 @@ struct RoutePaths: Sendable {
     }
 
     /// Sorted; empty when there is no such path.
+    ///
+    /// As for the router, a name that a route spells out hides a parameter in its place.
     func methods(of path: String) -> [String] {
         let parts = path.split(separator: "/")
-        let found = routes.filter { route in
+        let fitting = routes.filter { route in
             route.parts.count == parts.count
                 && zip(route.parts, parts).allSatisfy { $0.hasPrefix(":") || $0 == $1 }
-        }.map(\.method)
+        }
+        func places(_ route: (parts: [Substring], method: String)) -> [Int] {
+            route.parts.map { $0.hasPrefix(":") ? 1 : 0 }
+        }
+        let first = fitting.map(places).min { $0.lexicographicallyPrecedes($1) }
+        let found = fitting.filter { places($0) == first }.map(\.method)
         return Set(found + (found.contains("GET") ? ["HEAD"] : [])).sorted()
     }
 }

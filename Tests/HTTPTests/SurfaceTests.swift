@@ -71,6 +71,9 @@ private struct Shape: Codable {
         surface.area("/v1/deployments", dialect: .plain).get("/fail", .open, .sample) { _, _ in
             throw Fault(.timeout, "cannot do it")
         }
+        root.get("/busy", .open, .sample) { _, _ in
+            throw Fault(.unavailable, "cannot do it")
+        }
         root.get("/things/:id", .open, .sample) { _, context in .text(try context.parameter("id")) }
         let application = Application(router: surface.makeRouter())
         try await application.test(.router) { try await body($0) }
@@ -114,6 +117,25 @@ private struct Shape: Codable {
                 headers: [.authorization: header]
             )
             #expect(other.status.code == 401)
+        }
+    }
+
+    @Test(arguments: [
+        ("openstacksdk/4.22.0 keystoneauth1/5.18.1", "30"), ("curl/7.88.1", "30"), ("", "30"),
+        ("python-ironicclient", nil), ("python-ironicclient keystoneauth1/5.18.1", nil),
+    ])
+    func `who is told when to come back is only who understands it`(
+        agent: String,
+        header: String?
+    ) async throws {
+        try await withClient { client in
+            let response = try await client.execute(
+                uri: "/busy",
+                method: .get,
+                headers: agent.isEmpty ? [:] : [.userAgent: agent]
+            )
+            #expect(response.status == .serviceUnavailable)
+            #expect(response.headers[.retryAfter] == header)
         }
     }
 

@@ -148,6 +148,32 @@ package final class RunningController {
         )
     }
 
+    /// Signs in as the administrator.
+    /// - Returns: a token for the admin project.
+    package func token() async throws -> String {
+        let file = folder.path + "/sign-in.json"
+        try writeText(
+            """
+            {"auth": {"identity": {"methods": ["password"], "password": {"user": {
+              "name": "admin", "domain": {"id": "default"}, "password": "\(password.reveal())"}}},
+              "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}}
+            """,
+            to: file,
+            mode: 0o600
+        )
+        let result = try await curl(
+            [
+                "--fail", "--data", "@" + file, "--header", "Content-Type: application/json",
+                "--output", "/dev/null", "--write-out", "%header{x-subject-token}",
+            ],
+            "/identity/v3/auth/tokens"
+        )
+        guard result.exitCode == 0, !result.output.isEmpty else {
+            throw Fault(.unauthenticated, "cannot sign in at \(url): \(result.lastWords)")
+        }
+        return result.output
+    }
+
     private func makeCertificate() async throws {
         try await Tool.require(
             "openssl",
