@@ -188,7 +188,11 @@ package struct AgentGateway: Service {
                 case .lost(let identity):
                     await area.agentLost(identity.node, role: identity.role)
                 case .progress(let progress, let identity):
-                    await area.agentProgress(progress, from: identity.node)
+                    await area.agentProgress(
+                        progress,
+                        from: identity.node,
+                        role: identity.role
+                    )
                 case .log(let lines, let identity):
                     await area.agentLog(lines, from: identity.node)
                 case .result: break
@@ -202,7 +206,12 @@ package struct AgentGateway: Service {
     private func settle(_ result: WireCommandResult, _ identity: AgentIdentity) async {
         for area in reports {
             do {
-                if try await area.agentResult(result, from: identity.node) {
+                let isStored = try await area.agentResult(
+                    result,
+                    from: identity.node,
+                    role: identity.role
+                )
+                if isStored {
                     await dispatcher.stored(result, from: identity)
                     return
                 }

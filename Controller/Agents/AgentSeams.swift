@@ -13,13 +13,17 @@ package protocol AgentReports: Sendable {
     func agentLost(_ node: NodeID, role: AgentRole) async
 
     /// How far a command is.
-    func agentProgress(_ progress: WireProgress, from node: NodeID) async
+    func agentProgress(_ progress: WireProgress, from node: NodeID, role: AgentRole) async
 
-    /// The outcome of a command.
+    /// The outcome of a command, from the agent that proved to be the node's in this role.
     /// - Returns: true when it was stored or is out of date; only then is the agent told to forget it.
     ///   False when the command is not this area's.
     /// - Throws: when it could not be stored; the agent repeats it.
-    func agentResult(_ result: WireCommandResult, from node: NodeID) async throws -> Bool
+    func agentResult(
+        _ result: WireCommandResult,
+        from node: NodeID,
+        role: AgentRole
+    ) async throws -> Bool
 
     /// Lines of a command's console.
     func agentLog(_ lines: WireLogLines, from node: NodeID) async

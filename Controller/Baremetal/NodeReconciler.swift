@@ -251,22 +251,25 @@ extension NodeReconciler: AgentReports {
 
     package func agentLost(_ node: NodeID, role: AgentRole) async { queue.wake(node) }
 
-    package func agentProgress(_ progress: WireProgress, from node: NodeID) async {
+    package func agentProgress(
+        _ progress: WireProgress,
+        from node: NodeID,
+        role: AgentRole
+    ) async {
+        guard role == .ramdisk else { return }
         service.take(progress, from: node)
     }
 
-    package func agentResult(_ result: WireCommandResult, from node: NodeID) async throws -> Bool {
-        if try await service.take(result, from: node) { return true }
-        switch result.outcome {
-        case .inventory, .erased, .written, .restarting: return true
-        case .stepApplied, .validated: return false
-        case .failure, nil:
-            // Only this area commands ramdisks: what comes from one is out of date. The session of a
-            // ramdisk that was just left still counts as live beside that of the installed system.
-            guard let ramdisk = await agents.session(of: node, role: .ramdisk) else { return false }
-            let installed = await agents.session(of: node, role: .overcloud)
-            return installed.map { $0.since < ramdisk.since } ?? true
-        }
+    /// This area commands ramdisks and nobody else does: what one tells belongs here, and what the
+    /// installed system's agent tells, which its tenant owns, never does.
+    package func agentResult(
+        _ result: WireCommandResult,
+        from node: NodeID,
+        role: AgentRole
+    ) async throws -> Bool {
+        guard role == .ramdisk else { return false }
+        _ = try await service.take(result, from: node)
+        return true
     }
 
     package func agentLog(_ lines: WireLogLines, from node: NodeID) async {}

@@ -86,6 +86,7 @@ package let baremetalMigrations = [
     bulkTables,
     firmwareTables,
     erasureTables,
+    planMigration,
 ]
 
 extension Transaction {

@@ -131,7 +131,7 @@ extension NodesService {
             cause: "inspected"
         ) { node in
             node.learn(from: inventory)
-            // It was tried on this node; its driver cannot have changed while it is inspected.
+            // It was tried on this node; an edit since then that no longer fits it goes before it.
             try? run.change(&node, at: now)
         } also: { transaction, node in
             try transaction.save(document, pluginData: run.pluginData, of: node.id, at: now)

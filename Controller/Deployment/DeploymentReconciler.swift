@@ -165,15 +165,20 @@ extension DeploymentReconciler: AgentReports {
 
     package func agentLost(_ node: NodeID, role: AgentRole) async {}
 
-    package func agentProgress(_ progress: WireProgress, from node: NodeID) async {}
+    package func agentProgress(
+        _ progress: WireProgress,
+        from node: NodeID,
+        role: AgentRole
+    ) async {}
 
     package func agentLog(_ lines: WireLogLines, from node: NodeID) async {}
 
     package func agentResult(
         _ result: WireCommandResult,
-        from node: NodeID
+        from node: NodeID,
+        role: AgentRole
     ) async throws -> Bool {
-        guard let command = CommandID(result.command) else { return false }
+        guard role == .overcloud, let command = CommandID(result.command) else { return false }
         settled.withLock { $0[node] = command }
         let running = try await database.read { [sealer] transaction in
             try transaction.runningDeployment(of: node).flatMap {

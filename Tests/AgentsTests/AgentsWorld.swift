@@ -45,15 +45,22 @@ actor Recorder: AgentReports, MetricSink, UnknownMachines {
 
     let heard = Inbox<String>(countMax: 4096, overflow: .refuseNewest)
     private var answers: [Answer]
+    /// Whose results it was told.
+    private(set) var roles: [AgentRole] = []
 
     init(_ answers: [Answer] = []) { self.answers = answers }
 
     func agentConnected(_ session: AgentSession) { heard.push("connected \(session.bootID)") }
     func agentLost(_ node: NodeID, role: AgentRole) { heard.push("lost \(role.rawValue)") }
-    func agentProgress(_ progress: WireProgress, from node: NodeID) {
+    func agentProgress(_ progress: WireProgress, from node: NodeID, role: AgentRole) {
         heard.push("progress \(progress.text)")
     }
-    func agentResult(_ result: WireCommandResult, from node: NodeID) throws -> Bool {
+    func agentResult(
+        _ result: WireCommandResult,
+        from node: NodeID,
+        role: AgentRole
+    ) throws -> Bool {
+        roles.append(role)
         let answer = answers.isEmpty ? .stored : answers.removeFirst()
         heard.push("result \(answer)")
         switch answer {

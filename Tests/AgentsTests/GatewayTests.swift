@@ -126,6 +126,7 @@ struct GatewayTests {
             #expect(try await heard(world.recorder) == "progress half")
             await agent.finish()
             #expect(try await heard(world.recorder) == "result stored")
+            #expect(await world.recorder.roles == [.ramdisk])
             try await agent.serve(until: "stored")
         }
     }

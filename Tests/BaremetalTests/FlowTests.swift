@@ -4,6 +4,7 @@ import Boot
 import HTTP
 import Power
 import Protocol
+import Synchronization
 import Testing
 
 @testable import Baremetal
@@ -229,8 +230,35 @@ import Testing
         result.attempt = 1
         result.outcome = .erased(WireErasedDisks())
         let before = try await bench.service.find(id)
-        #expect(try await bench.reconciler.agentResult(result, from: id))
+        #expect(try await bench.reconciler.agentResult(result, from: id, role: .ramdisk))
         #expect(try await bench.service.find(id) == before)
+    }
+
+    @Test func `the installed system's agent cannot speak for the ramdisk's`() async throws {
+        let bench = try Bench()
+        let id = try await bench.register()
+        try await bench.makeAvailable(id)
+        try await bench.choose("overcloud", for: id)
+        bench.world.edit(id) { $0.agent = .hangs }
+        try await bench.ask(.deploy(configDrive: nil), id)
+        for _ in 0..<5 { _ = await bench.reconciler.reconcile(id) }
+        let command = try #require(bench.world.machine(id)?.command)
+        var result = WireCommandResult()
+        result.command = command.id
+        result.attempt = command.attempt
+        result.outcome = .written(WireWrittenImage())
+        var progress = WireProgress()
+        progress.command = command.id
+        progress.phase = "write"
+        let before = try await bench.service.find(id)
+        #expect(try await !bench.reconciler.agentResult(result, from: id, role: .overcloud))
+        await bench.reconciler.agentProgress(progress, from: id, role: .overcloud)
+        #expect(try await bench.service.find(id) == before)
+        #expect(bench.service.progress.withLock { $0[id] } == nil)
+        await bench.reconciler.agentProgress(progress, from: id, role: .ramdisk)
+        #expect(try await bench.reconciler.agentResult(result, from: id, role: .ramdisk))
+        #expect(try await bench.service.find(id) != before)
+        #expect(bench.service.progress.withLock { $0[id]?.phase } == "write")
     }
 
     @Test func `every action may be done twice`() async throws {
@@ -258,7 +286,7 @@ import Testing
                 _ = await bench.reconciler.reconcile(id)
                 bench.world.time.advance(.seconds(1))
                 try await bench.world.advance(id, policy: bench.policy) { result in
-                    try await bench.reconciler.agentResult(result, from: id)
+                    try await bench.reconciler.agentResult(result, from: id, role: .ramdisk)
                 }
             }
             // A new reconciler remembers nothing; the database and the machine are what they were.
@@ -288,8 +316,8 @@ extension Bench {
             }
             world.time.advance(.seconds(1))
             try await world.advance(id, policy: policy) { result in
-                _ = try await reconciler.agentResult(result, from: id)
-                return try await reconciler.agentResult(result, from: id)
+                _ = try await reconciler.agentResult(result, from: id, role: .ramdisk)
+                return try await reconciler.agentResult(result, from: id, role: .ramdisk)
             }
         }
     }

@@ -107,6 +107,37 @@ private let inventory: JSONValue = [
         #expect(data["a"]?["b"] == 3)
     }
 
+    @Test func `what is edited while the rules are at work stays`() throws {
+        var node = Node(
+            id: NodeID(random: [UInt8](repeating: 3, count: 16)),
+            driver: "ipmi",
+            at: Timestamp(seconds: 1)
+        )
+        node.traits = ["CUSTOM_OLD", "CUSTOM_KEPT"]
+        node.extra = ["rack": "r1", "row": 1]
+        var run = InspectionRun(node: node, inventory: inventory, pluginData: [:])
+        var rule = ResourceKind.inspectionRule.make(
+            id: ResourceID(random: [UInt8](repeating: 4, count: 16)),
+            at: Timestamp(seconds: 1)
+        )
+        rule.values["actions"] = [
+            ["op": "add-trait", "args": ["name": "CUSTOM_NEW"]],
+            ["op": "remove-trait", "args": ["name": "CUSTOM_OLD"]],
+            ["op": "set-attribute", "args": ["path": "extra/row", "value": 2]],
+            ["op": "set-capability", "args": ["name": "cpu", "value": "4"]],
+        ]
+        try run.apply(rule)
+        node.traits = ["CUSTOM_KEPT", "CUSTOM_OLD", "CUSTOM_OPERATORS"]
+        node.extra = ["rack": "r2", "row": 1, "shelf": 7]
+        node.properties = ["capabilities": "disk:fast", "vendor": "x"]
+        node.description = "edited"
+        try run.change(&node, at: Timestamp(seconds: 2))
+        #expect(node.traits == ["CUSTOM_KEPT", "CUSTOM_NEW", "CUSTOM_OPERATORS"])
+        #expect(node.extra == ["rack": "r2", "row": 2, "shelf": 7])
+        #expect(node.capabilities == ["cpu": "4", "disk": "fast"])
+        #expect(node.properties["vendor"] == "x" && node.description == "edited")
+    }
+
     @Test(
         arguments: [
             ["op": "api-call", "args": ["url": "http://x"]],

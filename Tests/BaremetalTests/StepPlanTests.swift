@@ -152,7 +152,7 @@ import Testing
                 _ = await bench.reconciler.reconcile(id)
                 bench.world.time.advance(.seconds(1))
                 try await bench.world.advance(id, policy: bench.policy) { result in
-                    try await bench.reconciler.agentResult(result, from: id)
+                    try await bench.reconciler.agentResult(result, from: id, role: .ramdisk)
                 }
             }
             let next = bench.restarted()

@@ -120,7 +120,7 @@ private struct World {
         default: result.validated = WireValidated()
         }
         let node = try #require(NodeID(command.node))
-        return try await reconciler.agentResult(result, from: node)
+        return try await reconciler.agentResult(result, from: node, role: .overcloud)
     }
 }
 
@@ -206,7 +206,7 @@ private struct World {
         failed.lines = ["could not start"]
         result.stepApplied.exitCode = 6
         result.stepApplied.failed = [failed]
-        #expect(try await world.reconciler.agentResult(result, from: nodeID(0)))
+        #expect(try await world.reconciler.agentResult(result, from: nodeID(0), role: .overcloud))
         let stopped = try await world.service.deployment(run.id)
         #expect(stopped.state == .failed)
         #expect(stopped.lastError?.contains("Service[httpd]") == true)

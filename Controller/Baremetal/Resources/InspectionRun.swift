@@ -8,7 +8,17 @@ import Protocol
 /// Core: values in, values out. Texts may hold `{inventory[cpu][count]}`, `{plugin_data[macs][0]}`,
 /// `{node[properties][cpus]}` or `{node.name}`; secrets read as `******`.
 struct InspectionRun: Sendable, Equatable {
-    private let before: JSONValue
+    /// What a rule does to the node.
+    private enum Change: Sendable, Equatable {
+        case set([String], JSONValue, extending: Bool)
+        case remove([String])
+        case trait(String, isSet: Bool)
+        /// `nil` takes the capability away.
+        case capability(String, String?)
+    }
+
+    /// All that was done, in order.
+    private var changes: [Change] = []
     private var document: JSONValue
     private var traits: [String]
     private let inventory: JSONValue
@@ -18,8 +28,7 @@ struct InspectionRun: Sendable, Equatable {
     private static let textMax = 4096
 
     init(node: Node, inventory: JSONValue, pluginData: JSONValue) {
-        before = NodeEdits.document(of: node)
-        document = before
+        document = NodeEdits.document(of: node)
         traits = node.traits
         self.inventory = inventory
         self.pluginData = pluginData
@@ -44,15 +53,20 @@ struct InspectionRun: Sendable, Equatable {
         }
     }
 
-    /// Puts what the rules changed into a node.
+    /// Does to a node what the rules did to the one that they looked at.
+    ///
+    /// What somebody edited meanwhile stays, as far as no rule is about it.
     func change(_ node: inout Node, at now: Timestamp) throws {
-        let old = before.members ?? [:]
+        var document = NodeEdits.document(of: node)
+        let old = document.members ?? [:]
+        var traits = node.traits
+        for change in changes { try Self.make(change, in: &document, &traits) }
         let new = (document.members ?? [:]).filter { old[$0.key] != $0.value }
         for name in new.keys.sorted() where !InspectionRules.attributes.contains(name) {
             throw Fault(.invalid, "cannot apply the inspection rules: they may not change \(name)")
         }
-        try NodeEdits.read(new, into: &node, at: now)
         for trait in traits { try Trait.check(trait, "a trait") }
+        try NodeEdits.read(new, into: &node, at: now)
         node.traits = traits.sorted()
     }
 
@@ -165,25 +179,50 @@ struct InspectionRun: Sendable, Equatable {
                 .invalid,
                 "cannot inspect the node: rule \(rule.text("description") ?? rule.id.text) says: \(Self.text(arguments["msg"] ?? .null).prefix(400))"
             )
-        case "set-attribute": try document.set(path[...], value, extending: false)
-        case "extend-attribute": try document.set(path[...], value, extending: true)
-        case "del-attribute" where path.count == 1:
-            let isObject = document[path[0]]?.members != nil
-            document[path[0]] = isObject ? [:] : JSONValue.null
-        case "del-attribute": document.remove(path[...])
+        case "set-attribute": try note(.set(path, value, extending: false))
+        case "extend-attribute": try note(.set(path, value, extending: true))
+        case "del-attribute": try note(.remove(path))
         case "set-plugin-data": try pluginData.set(path[...], value, extending: false)
         case "extend-plugin-data": try pluginData.set(path[...], value, extending: true)
         case "unset-plugin-data": pluginData.remove(path[...])
-        case "add-trait" where !traits.contains(name): traits.append(name)
-        case "remove-trait": traits.removeAll { $0 == name }
-        case "set-capability": setCapability(name, Self.text(value))
-        case "unset-capability": setCapability(name, nil)
-        // `log`: the rule itself is the record; a trait that is there already stays.
+        case "add-trait": try note(.trait(name, isSet: true))
+        case "remove-trait": try note(.trait(name, isSet: false))
+        case "set-capability": try note(.capability(name, Self.text(value)))
+        case "unset-capability": try note(.capability(name, nil))
+        // `log`: the rule itself is the record.
         default: return
         }
     }
 
-    private mutating func setCapability(_ name: String, _ value: String?) {
+    private mutating func note(_ change: Change) throws {
+        try Self.make(change, in: &document, &traits)
+        changes.append(change)
+    }
+
+    private static func make(
+        _ change: Change,
+        in document: inout JSONValue,
+        _ traits: inout [String]
+    ) throws {
+        switch change {
+        case .set(let path, let value, let extending):
+            try document.set(path[...], value, extending: extending)
+        case .remove(let path) where path.count == 1:
+            let isObject = document[path[0]]?.members != nil
+            document[path[0]] = isObject ? [:] : JSONValue.null
+        case .remove(let path): document.remove(path[...])
+        case .trait(let name, let isSet):
+            traits.removeAll { $0 == name }
+            if isSet { traits.append(name) }
+        case .capability(let name, let value): setCapability(name, value, in: &document)
+        }
+    }
+
+    private static func setCapability(
+        _ name: String,
+        _ value: String?,
+        in document: inout JSONValue
+    ) {
         let old = document["properties"]?["capabilities"]?.text ?? ""
         var pairs = old.split(separator: ",").map(String.init)
         pairs.removeAll { $0.hasPrefix(name + ":") }
