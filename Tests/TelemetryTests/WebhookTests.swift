@@ -250,6 +250,59 @@ private func serving(
         #expect(inbox.messages.isEmpty)
     }
 
+    @Test func `the next address of a name is tried when nobody is at one`() async throws {
+        let inbox = Inbox()
+        let rules = internalRules
+        try await serving(inbox) { port, authority async throws in
+            let sender = HTTPSWebhookSender(rules: rules, authority: authority) { name in
+                name == "localhost" ? ["127.0.0.2", "::1", "127.0.0.1"] : []
+            }
+            try await sender.send([1], headers: [], to: "https://localhost:\(port)/hook")
+        }
+        #expect(inbox.messages.map(\.path) == ["/hook"])
+    }
+
+    @Test func `of a name's addresses only those are tried that may be sent to`() async throws {
+        let inbox = Inbox()
+        try await serving(inbox) { port, authority async throws in
+            var rules = WebhookRules()
+            rules.network = ([192, 0, 2, 1], [255, 255, 255, 0])
+            let sender = HTTPSWebhookSender(rules: rules, authority: authority) { _ in
+                ["192.0.2.7", "127.0.0.1", "fe80::1"]
+            }
+            let fault = await #expect(throws: Fault.self) {
+                try await sender.send([1], headers: [], to: "https://localhost:\(port)/hook")
+            }
+            #expect(fault?.kind == .forbidden)
+            #expect(fault?.message.contains("the provisioning network") == true)
+        }
+        #expect(inbox.messages.isEmpty)
+    }
+
+    @Test func `the resolver gives every address of a name`() throws {
+        #expect(try HTTPSWebhookSender.addresses(of: "127.0.0.1") == ["127.0.0.1"])
+        #expect(try HTTPSWebhookSender.addresses(of: "::1") == ["::1"])
+        #expect(try HTTPSWebhookSender.addresses(of: "localhost").contains("127.0.0.1"))
+        #expect(throws: Fault.self) { try HTTPSWebhookSender.addresses(of: "nobody.invalid") }
+    }
+
+    @Test func `an IPv6 address in brackets is a target, and held to the rules`() async throws {
+        let bench = try Bench(Refusing())
+        let hook = try await bench.service.create(
+            "https://[2001:db8::1]:8443/x",
+            secret,
+            by: principal(nil)
+        )
+        #expect(hook.url == "https://[2001:db8::1]:8443/x")
+        let sender = HTTPSWebhookSender(rules: WebhookRules(), authority: nil)
+        for url in ["https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://[fe80::1]/"] {
+            let fault = await #expect(throws: Fault.self) {
+                try await sender.send([1], headers: [], to: url)
+            }
+            #expect(fault?.kind == .forbidden, "\(url): \(fault?.message ?? "")")
+        }
+    }
+
     @Test func `nothing is sent to this host unless that is allowed`() async throws {
         let inbox = Inbox()
         try await serving(inbox) { port, authority async throws in
@@ -290,7 +343,8 @@ private func serving(
 
     @Test(arguments: [
         "ftp://a/", "https://", "https://user@a/", "https://a:0/", "https://a:99999/",
-        "https://a/#x", "https://a b/", "https://[::1]/", "https://a\\b/", "//a/", "http://a/",
+        "https://a/#x", "https://a b/", "https://[::1", "https://[a]/", "https://[::1%lo]/",
+        "https://[::1]x/", "https://[127.0.0.1]/", "https://a\\b/", "//a/", "http://a/",
         "https://a\u{0}/",
     ])
     func `an address that is no plain https address is refused`(url: String) async throws {
