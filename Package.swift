@@ -369,7 +369,7 @@ let package = Package(
         tests(
             "IdentityTests",
             [
-                "Identity", "Store", "HTTP", "Basics", "Protocol", grdb, hummingbird,
+                "Identity", "Store", "HTTP", "Basics", "Protocol", "Rights", grdb, hummingbird,
                 hummingbirdTesting,
             ]
         ),
@@ -391,7 +391,7 @@ let package = Package(
             "BaremetalTests",
             [
                 "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP",
-                "Basics", "Protocol", grdb, hummingbird, hummingbirdTesting,
+                "Basics", "Protocol", "Rights", grdb, hummingbird, hummingbirdTesting,
             ]
         ),
         tests(
@@ -416,8 +416,15 @@ let package = Package(
                 "Basics", hummingbird, hummingbirdTesting,
             ]
         ),
-        tests("ControllerDaemonTests", ["ControllerDaemon", "Basics", "HTTP"]),
-        tests("CommandLineTests", ["CommandLine", "Undercloud", "Basics"]),
+        tests(
+            "ControllerDaemonTests",
+            [
+                "ControllerDaemon", "Baremetal", "Identity", "Protocol", "Store", "Basics", "HTTP",
+                "Harness", "HostTools", "Rights", "Transport", hummingbird, hummingbirdTesting,
+                logging,
+            ]
+        ),
+        tests("CommandLineTests", ["CommandLine", "Undercloud", "Harness", "HostTools", "Basics"]),
         tests("AgentSystemTests", ["AgentSystem", "Basics", "Protocol", "CLinux"]),
         tests("AgentStepsTests", ["AgentSteps", "AgentSystem", "Basics", "Protocol", "CZstd"]),
         tests(
@@ -432,6 +439,7 @@ let package = Package(
         tests("ImageBuilderTests", ["ImageBuilder", "RamdiskBuilder", "HostTools", "Basics"]),
         tests("BenchTests", ["Bench"]),
         library("Harness", "Tests/Harness", ["Basics", "HostTools"]),
+        library("Rights", "Tests/Rights", ["Basics", "HTTP"]),
         tests("CompatibilityTests", ["Harness", "HostTools", "Basics", "Undercloud"]),
         tests(
             "IntegrationTests",

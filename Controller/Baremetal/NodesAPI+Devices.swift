@@ -22,17 +22,21 @@ extension NodesAPI {
         routes.ironic(.put, "/v1/nodes/:node/states/raid", .member, .setRAID) { call in
             try call.accept(minor: 12, "a target RAID configuration")
             _ = try await call.object()
-            try service.requireInterface("raid", of: try await changeable(call), .notFound)
+            let node = try await owned(call, to: "set up RAID on")
+            try service.requireInterface("raid", of: node, .notFound)
             throw Fault(.notSupported, "cannot set up RAID: no driver of this server does")
         }
         routes.ironic(.get, "/v1/nodes/:node/states/console", .reader, .showConsole) { call in
-            throw Fault.unsupported("console", of: try await seen(call))
+            throw Fault.unsupported("console", of: try await owned(call, to: "see the console of"))
         }
         routes.ironic(.put, "/v1/nodes/:node/states/console", .member, .setConsole) { call in
             guard try await call.object()["enabled"]?.truth != nil else {
                 throw Fault(.invalid, "cannot switch the console: enabled must be true or false")
             }
-            throw Fault.unsupported("console", of: try await changeable(call))
+            throw Fault.unsupported(
+                "console",
+                of: try await owned(call, to: "switch the console of")
+            )
         }
     }
 
@@ -40,15 +44,14 @@ extension NodesAPI {
         try await service.node(try call.parameter("node"), by: call.principal)
     }
 
-    /// The node of the path, if the principal may change it.
-    func changeable(_ call: BaremetalCall) async throws -> Node {
-        let node = try await seen(call)
-        try NodeAccess.requireChange(
-            of: node,
+    /// The node of the path, for what its owner's members may do and nobody who leases it.
+    func owned(_ call: BaremetalCall, to action: String) async throws -> Node {
+        try await service.node(
+            try call.parameter("node"),
             by: call.principal,
-            to: "change node \(node.label)"
+            to: action,
+            .own
         )
-        return node
     }
 
     private func addVendorRoutes(to routes: Routes) {

@@ -204,7 +204,7 @@ extension NodesAPI {
         _ verb: String
     ) async throws -> (any MediaControl, BMC) {
         let node = try await seen(call)
-        try service.requireIdle(node, by: call.principal, to: "\(verb) virtual media")
+        try service.requireIdle(node, by: call.principal, to: "\(verb) virtual media", .use)
         let driver = try service.driver(of: node)
         guard let media = driver.media, node.manages else {
             throw Fault.unsupported("\(verb)_virtual_media", of: node)

@@ -33,18 +33,20 @@ extension NodesAPI {
         }
         routes.ironic(.put, path + "/:component/:name", .member, .setIndicator) { call in
             try call.require(minor: 63)
-            return try await set(try name(call), call)
+            return try await set(call) { try name(call) }
         }
         routes.ironic(.put, path + "/:component", .member, .setIndicator) { call in
             try call.require(minor: 63)
-            let word = try call.parameter("component")
-            guard let name = Indicator.Name(word) else {
-                throw Fault(
-                    .invalid,
-                    "cannot find the indicator “\(word.prefix(80))”: its name is like name@component"
-                )
+            return try await set(call) {
+                let word = try call.parameter("component")
+                guard let name = Indicator.Name(word) else {
+                    throw Fault(
+                        .invalid,
+                        "cannot find the indicator “\(word.prefix(80))”: its name is like name@component"
+                    )
+                }
+                return name
             }
-            return try await set(name, call)
         }
         routes.ironic(.get, "/v1/nodes/:node/sensors", .reader, .showSensors) { call in
             let node = try await seen(call)
@@ -78,8 +80,13 @@ extension NodesAPI {
         return (node, try await control.indicators(of: bmc))
     }
 
-    private func set(_ name: Indicator.Name, _ call: BaremetalCall) async throws -> Response {
-        let node = try await changeable(call)
+    /// Whoever may not is told so before anything else.
+    private func set(
+        _ call: BaremetalCall,
+        _ read: () throws -> Indicator.Name
+    ) async throws -> Response {
+        let node = try await owned(call, to: "switch the lamps of")
+        let name = try read()
         let (control, bmc) = try control(node)
         let word = try await call.object()["state"]?.text
         guard let state = word.flatMap({ Indicator.State(rawValue: $0.uppercased()) }) else {

@@ -66,7 +66,7 @@ extension NodesService {
         _ change: (any FirmwareControl, BMC) async throws -> Void
     ) async throws {
         let node = try await node(reference, by: principal)
-        try requireIdle(node, by: principal, to: action)
+        try requireIdle(node, by: principal, to: action, .use)
         let driver = try driver(of: node)
         guard let firmware = driver.firmware, node.manages else {
             throw Fault.unsupported(call, of: node)

@@ -71,7 +71,7 @@ struct Areas {
         )
         bootRoutes = try Self.bootRoutes(policy, leases, configuration, logger)
         (reconciler, redfish, self.deployments) = (metal.reconciler, metal.redfish, deployments)
-        bulk = BulkService(nodes: metal.nodes, audit: core.identity)
+        bulk = BulkService(nodes: metal.nodes, audit: core.identity, rights: core.identity)
         webhooks = WebhooksService(core, metal.nodes, configuration, logger: logger)
         let dashboard = try Self.dashboard(
             core,

@@ -78,20 +78,7 @@ enum Controller {
         _ sockets: [ListeningSocket],
         _ logger: Logger
     ) throws -> (api: HTTPServer, boot: HTTPServer) {
-        let surface = Surface(
-            authenticator: core.identity,
-            audit: core.identity,
-            logger: logger,
-            time: core.time,
-            random: core.random
-        )
-        for area in areas.routes { area.addRoutes(to: surface) }
-        surface.addDocument(
-            at: "/openapi.json",
-            title: "RDO-Manager",
-            version: Microversion.maximum.text,
-            publicURL: configuration.api.publicURL
-        )
+        let surface = makeSurface(core, areas, configuration, core.identity, logger)
         let bootSurface = Surface(
             authenticator: nil,
             logger: logger,
@@ -132,6 +119,31 @@ enum Controller {
             time: core.time
         )
         return (api, boot)
+    }
+
+    /// All routes of the API's listener, with their document.
+    static func makeSurface(
+        _ core: Core,
+        _ areas: Areas,
+        _ configuration: ControllerConfiguration,
+        _ authenticator: any RequestAuthenticator,
+        _ logger: Logger
+    ) -> Surface {
+        let surface = Surface(
+            authenticator: authenticator,
+            audit: core.identity,
+            logger: logger,
+            time: core.time,
+            random: core.random
+        )
+        for area in areas.routes { area.addRoutes(to: surface) }
+        surface.addDocument(
+            at: "/openapi.json",
+            title: "RDO-Manager",
+            version: Microversion.maximum.text,
+            publicURL: configuration.api.publicURL
+        )
+        return surface
     }
 
     private static func makeLogger(_ configuration: ControllerConfiguration) -> Logger {

@@ -60,8 +60,10 @@ package struct Principal: Sendable, Equatable {
     package let role: Role?
     /// The project that owns the installation, whose roles count as system roles.
     package let isAdminProject: Bool
-    /// When the token ends, as the wire shows it; only for display.
+    /// The token's identifier, by which it is revoked.
     package let tokenID: String
+    /// What Identity compares to see whether account, project or domains changed since the token was made.
+    package let generation: Int64
     /// Set when it signed in with an application credential.
     package let delegation: Delegation?
 
@@ -73,6 +75,7 @@ package struct Principal: Sendable, Equatable {
         role: Role?,
         isAdminProject: Bool,
         tokenID: String,
+        generation: Int64 = 0,
         delegation: Delegation? = nil
     ) {
         self.userID = userID
@@ -83,6 +86,7 @@ package struct Principal: Sendable, Equatable {
         self.role = role
         self.isAdminProject = isAdminProject
         self.tokenID = tokenID
+        self.generation = generation
     }
 
     /// Whether it speaks for the whole installation: system scope, or the project that owns it.
@@ -148,4 +152,16 @@ package protocol RequestAuthenticator: Sendable {
 
     /// Whether `credential` is a read-only credential for scrapes that was not revoked.
     func isReader(credential: Secret) async throws -> Bool
+}
+
+/// Tells what somebody may do now who proved some time ago who it is.
+///
+/// Identity implements it, for work that goes on in somebody's name after the request.
+package protocol StandingRights: Sendable {
+    /// The principal with the role that it has today.
+    ///
+    /// That its token has run out meanwhile is no reason to refuse it.
+    /// - Throws: `Fault` of kind `unauthenticated` when the token was revoked, the account or its project was
+    ///   disabled, its password changed, its application credential ended, or it has no role there any more.
+    func present(_ principal: Principal) async throws -> Principal
 }

@@ -64,6 +64,28 @@ extension IdentityService {
         try await resolve(token).principal
     }
 
+    package func present(_ principal: Principal) async throws -> Principal {
+        let now = time.now
+        let scope: TokenClaims.Scope =
+            switch principal.scope {
+            case .none: .none
+            case .project(let id, _): .project(id)
+            case .domain(let id, _): .domain(id)
+            case .system: .system
+            }
+        let claims = TokenClaims(
+            id: principal.tokenID,
+            userID: principal.userID,
+            scope: scope,
+            methods: [],
+            issued: now,
+            expires: now,
+            generation: principal.generation,
+            credentialID: principal.delegation?.credentialID
+        )
+        return try await database.read { try $0.session(claims, at: now).principal }
+    }
+
     /// What a token says, for its owner or an administrator.
     func inspect(_ token: Secret) async throws -> IssuedToken {
         let session = try await resolve(token)

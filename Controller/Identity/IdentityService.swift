@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// Topics stand in extensions: `+Tokens`, `+Users`, `+Projects`, `+Roles`, `+Credentials`, `+Catalog`,
 /// `+Readers`, `+Audit`.
-package final class IdentityService: RequestAuthenticator, AuditTrail {
+package final class IdentityService: RequestAuthenticator, StandingRights, AuditTrail {
     struct State {
         var guardian = LoginGuard()
         var cache: [String: Session] = [:]

@@ -122,6 +122,7 @@ extension Transaction {
                 role: roles.strongest,
                 isAdminProject: isAdminProject,
                 tokenID: claims.id,
+                generation: claims.generation,
                 delegation: credential?.delegation
             ),
             claims: claims,

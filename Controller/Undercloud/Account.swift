@@ -8,6 +8,14 @@ package struct Account: Sendable, Equatable {
     package let group: UInt32
     package let home: String
 
+    /// An account whose numbers are known.
+    package init(name: String, user: UInt32, group: UInt32, home: String) {
+        self.name = name
+        self.user = user
+        self.group = group
+        self.home = home
+    }
+
     /// Looks a user up; `nil` when there is none.
     package init?(named name: String) {
         var entry = passwd()

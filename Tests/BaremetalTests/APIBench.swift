@@ -8,6 +8,7 @@ import Logging
 import NIOCore
 import Power
 import Protocol
+import Rights
 import Store
 import Testing
 
@@ -22,36 +23,6 @@ struct PatientTime: TimeSource {
         for await _ in stream {}
         throw CancellationError()
     }
-}
-
-/// Knows people by their token: `<role>`, `<role>@<project>`, `<role>@domain:<domain>`, `unscoped`.
-struct Tokens: RequestAuthenticator {
-    func principal(token: Secret) async throws -> Principal {
-        let parts = token.reveal().split(separator: "@").map(String.init)
-        let isDomain = parts.last?.hasPrefix("domain:") == true
-        let scope: Principal.Scope =
-            if parts == ["unscoped"] {
-                .none
-            } else if isDomain {
-                .domain(id: parts[1], name: parts[1])
-            } else {
-                parts.count == 2 ? .project(id: parts[1], name: parts[1]) : .system
-            }
-        let role = Role(rawValue: parts.first ?? "")
-        guard role != nil || scope == .none else {
-            throw Fault(.unauthenticated, "cannot tell who asks")
-        }
-        return Principal(
-            userID: "u",
-            userName: "kim",
-            scope: scope,
-            role: role,
-            isAdminProject: false,
-            tokenID: "t"
-        )
-    }
-
-    func isReader(credential: Secret) async throws -> Bool { false }
 }
 
 struct Answer {

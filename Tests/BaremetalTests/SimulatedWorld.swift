@@ -5,6 +5,7 @@ import HTTP
 import Logging
 import Power
 import Protocol
+import Rights
 import Store
 import Synchronization
 
@@ -391,7 +392,7 @@ struct Bench {
         )
         reconciler = NodeReconciler(service: service, agents: world, keys: world)
         policy = NodeBootPolicy(service: service, keys: world)
-        bulk = BulkService(nodes: service, audit: trail)
+        bulk = BulkService(nodes: service, audit: trail, rights: Tokens())
     }
 
     /// Registers a machine with its port.
@@ -435,7 +436,7 @@ struct Bench {
                 world.time.advance(.seconds(4))
             }
             try await world.advance(id, policy: policy) { result in
-                try await reconciler.agentResult(result, from: id)
+                try await reconciler.agentResult(result, from: id, role: .ramdisk)
             }
         }
     }

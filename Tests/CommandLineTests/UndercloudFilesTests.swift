@@ -1,4 +1,5 @@
 import Basics
+import Harness
 import FoundationEssentials
 import HostTools
 import Protocol
@@ -125,24 +126,4 @@ import Undercloud
 /// The repository that this test was built from.
 private var repository: String {
     "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-}
-
-/// A folder that goes when the test ends.
-final class TemporaryFolder {
-    let path: String
-
-    init() throws {
-        path = Self.name()
-        try makeDirectories(path)
-    }
-
-    private static func name() -> String {
-        let name = SystemRandom().bytes(8).map { String($0, radix: 16) }.joined()
-        return FileManager.default.temporaryDirectory.path + "/rdo-ops-" + name
-    }
-
-    deinit {
-        // What is left in /tmp harms nobody.
-        try? FileManager.default.removeItem(atPath: path)
-    }
 }

@@ -66,13 +66,35 @@ import Testing
     @Test(arguments: changes.indices)
     func `a token ends at once`(index: Int) async throws {
         let (world, token) = try await world()
-        _ = try await world.service.principal(token: token)
+        let principal = try await world.service.principal(token: token)
+        #expect(try await world.service.present(principal) == principal)
         let admin = try await world.administrator()
         try await Self.changes[index].1(world.service, admin)
         let fault = await #expect(throws: Fault.self, "\(Self.changes[index].0)") {
             try await world.service.principal(token: token)
         }
         #expect(fault?.kind == .unauthenticated)
+        // So do the rights of work that goes on in its owner's name.
+        let standing = await #expect(throws: Fault.self, "\(Self.changes[index].0)") {
+            try await world.service.present(principal)
+        }
+        #expect(standing?.kind == .unauthenticated)
+    }
+
+    @Test func `a token that ran out leaves what it began its rights, a revoked one does not`()
+        async throws
+    {
+        let (world, token) = try await world()
+        let principal = try await world.service.principal(token: token)
+        world.time.advance(.seconds(86_400))
+        await #expect(throws: Fault.self) { try await world.service.principal(token: token) }
+        #expect(try await world.service.present(principal) == principal)
+        try await world.grant("manager", to: .user("u"), in: .project("p"))
+        #expect(try await world.service.present(principal).role == .manager)
+        let fresh = try await world.token(of: "u", .project(id: "p", name: nil))
+        let other = try await world.service.principal(token: fresh)
+        try await world.service.revoke(fresh)
+        await #expect(throws: Fault.self) { try await world.service.present(other) }
     }
 
     @Test func `a token stays ended when what was disabled is enabled again`() async throws {

@@ -14,10 +14,11 @@ struct BulkID: Identifier {
 /// running ── every node was asked ──> done
 /// running ── cancelled ──> cancelled
 /// running ── older than an hour ──> expired
+/// running ── who made it may no more ──> revoked
 /// ```
 struct BulkJob: Sendable {
     enum State: String, Sendable, CaseIterable {
-        case running, done, cancelled, expired
+        case running, done, cancelled, expired, revoked
     }
 
     let id: BulkID
@@ -25,7 +26,8 @@ struct BulkJob: Sendable {
     /// The request as it was; it may hold a password or a config drive.
     let request: JSONValue
     let version: Microversion
-    let principal: Principal
+    /// Whoever asked, with the role of that time until it is looked up again.
+    var principal: Principal
     let requestID: String
     let address: String
     var state: State

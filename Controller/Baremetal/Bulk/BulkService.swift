@@ -16,6 +16,7 @@ private struct JobEnded: Error {}
 package final class BulkService: Service {
     let nodes: NodesService
     private let audit: (any AuditTrail)?
+    private let rights: any StandingRights
     private let signals: AsyncStream<Void>
     private let signal: AsyncStream<Void>.Continuation
 
@@ -27,15 +28,17 @@ package final class BulkService: Service {
     static let keptMax = 500
     /// Nodes that are asked at a time; jobs take turns after as many.
     private static let atATime = 16
-    /// A job ends after this time: rights that were proven when it began should not work for ever.
+    /// A job ends after this time: what was wanted then should not happen much later.
     static let lifetime: Duration = .seconds(3600)
     /// After a fault of the store.
     private static let pause: Duration = .seconds(5)
 
     /// - audit: gets a record for each node, beside the one of the call that made the job.
-    package init(nodes: NodesService, audit: (any AuditTrail)?) {
+    /// - rights: says before each batch of nodes what whoever made the job may do by now.
+    package init(nodes: NodesService, audit: (any AuditTrail)?, rights: any StandingRights) {
         self.nodes = nodes
         self.audit = audit
+        self.rights = rights
         (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         signal.yield()
     }
@@ -226,13 +229,23 @@ package final class BulkService: Service {
         guard now - job.createdAt < Self.lifetime else {
             return try await nodes.database.write { try $0.end(job.id, .expired, at: now) }
         }
-        let items = try await nodes.database.read {
-            try $0.waitingBulkItems(job.id, limit: Self.atATime)
+        var job = job
+        do {
+            job.principal = try await rights.present(job.principal)
+        } catch let fault as Fault where fault.kind == .unauthenticated {
+            return try await nodes.database.write { [id = job.id] in
+                try $0.end(id, .revoked, at: now)
+            }
+        }
+        let items = try await nodes.database.read { [id = job.id] in
+            try $0.waitingBulkItems(id, limit: Self.atATime)
         }
         guard !items.isEmpty else {
-            return try await nodes.database.write { try $0.end(job.id, .done, at: now) }
+            return try await nodes.database.write { [id = job.id] in
+                try $0.end(id, .done, at: now)
+            }
         }
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        try await withThrowingTaskGroup(of: Void.self) { [job] group in
             for item in items {
                 group.addTask(name: "job \(job.id) node \(item.number)") {
                     try await self.ask(item, of: job)

@@ -38,7 +38,7 @@ let bulkTables = Migration(
         """
 )
 
-/// Who asked, as it is kept with a job: what a token proved, without the token.
+/// Who asked, as it is kept with a job: what a token proved, and its identifier, which opens nothing.
 private struct StoredPrincipal: Codable {
     var user: String
     var name: String
@@ -47,6 +47,10 @@ private struct StoredPrincipal: Codable {
     var projectName: String?
     var role: Role?
     var isAdminProject: Bool
+    /// What its rights are looked up again by; jobs of earlier releases have none.
+    var token: String?
+    var generation: Int64?
+    var credential: String?
 
     init(_ principal: Principal) {
         user = principal.userID
@@ -55,6 +59,9 @@ private struct StoredPrincipal: Codable {
         if case .project(let id, let name) = principal.scope { (project, projectName) = (id, name) }
         role = principal.role
         isAdminProject = principal.isAdminProject
+        token = principal.tokenID
+        generation = principal.generation
+        credential = principal.delegation?.credentialID
     }
 
     var principal: Principal {
@@ -65,7 +72,12 @@ private struct StoredPrincipal: Codable {
             scope: project.map { .project(id: $0, name: projectName ?? "") } ?? .system,
             role: role,
             isAdminProject: isAdminProject,
-            tokenID: ""
+            tokenID: token ?? "",
+            generation: generation ?? 0,
+            // Which requests it lets through was asked when the job was made.
+            delegation: credential.map {
+                .init(credentialID: $0, isUnrestricted: false, rules: nil)
+            }
         )
     }
 }

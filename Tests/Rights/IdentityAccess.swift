@@ -1,37 +1,38 @@
-import HTTP
-
-@testable import Identity
+package import HTTP
 
 /// Who asks, in the table of who may what.
-struct Persona: Sendable, CustomStringConvertible {
-    enum Kind: String, Sendable, CaseIterable {
+package struct IdentityPersona: Sendable, CustomStringConvertible {
+    /// How its token is scoped.
+    package enum Kind: String, Sendable, CaseIterable {
         case nobody, unscoped, project, domain, adminProject, system
     }
 
-    let kind: Kind
+    package let kind: Kind
     /// `nil` for those without a scope.
-    let role: Role?
+    package let role: Role?
 
     /// Everybody there can be.
-    static let all: [Persona] =
-        [Persona(kind: .nobody, role: nil), Persona(kind: .unscoped, role: nil)]
+    package static let all: [IdentityPersona] =
+        [IdentityPersona(kind: .nobody, role: nil), IdentityPersona(kind: .unscoped, role: nil)]
         + [Kind.project, .domain, .adminProject, .system].flatMap { kind in
-            Role.allCases.map { Persona(kind: kind, role: $0) }
+            Role.allCases.map { IdentityPersona(kind: kind, role: $0) }
         }
 
-    var description: String { "\(kind.rawValue)-\(role?.rawValue ?? "none")" }
-    var userID: String { "home-\(description)" }
-    var isSystem: Bool { kind == .system || kind == .adminProject }
-    var isWriter: Bool { role == .admin || role == .manager }
+    package var description: String { "\(kind.rawValue)-\(role?.rawValue ?? "none")" }
+    /// Its user.
+    package var userID: String { "home-\(description)" }
+    /// Whether it speaks for the whole installation.
+    package var isSystem: Bool { kind == .system || kind == .adminProject }
+    fileprivate var isWriter: Bool { role == .admin || role == .manager }
 }
 
 /// Which domain the objects of a call belong to: that of every persona, or a foreign one.
-enum Place: String, Sendable, CaseIterable {
+package enum IdentityPlace: String, Sendable, CaseIterable {
     case home, away
 }
 
 /// What it takes; written down here once more, so that the code is compared with something.
-enum Need: Sendable {
+package enum IdentityNeed: Sendable {
     case open
     case token
     /// Any scope.
@@ -56,7 +57,8 @@ enum Need: Sendable {
     /// The user itself with a token for a project.
     case selfWithProject
 
-    func allows(_ persona: Persona, _ place: Place) -> Bool {
+    /// Whether it lets this persona reach an object of this place.
+    package func allows(_ persona: IdentityPersona, _ place: IdentityPlace) -> Bool {
         if case .open = self { return true }
         guard persona.kind != .nobody else { return false }
         let reads = persona.isSystem || persona.kind == .domain && place == .home
@@ -81,33 +83,20 @@ enum Need: Sendable {
     }
 }
 
-/// One call of the table.
+/// The routes of the Identity API, with what each takes.
 ///
-/// `{user}` and the like in path and body stand for objects of the place; `{self}`
-/// is the persona's own user at home, and the foreign user away.
-struct Call: Sendable, CustomStringConvertible {
-    let method: String
-    let path: String
-    let need: Need
-    let body: String?
+/// `{user}` and the like stand for objects of the place; `{self}` is the persona's own user at home, and the
+/// foreign user away.
+package enum IdentityAccess {
+    private typealias Call = AccessCall<IdentityNeed>
 
-    init(_ method: String, _ path: String, _ need: Need, _ body: String? = nil) {
-        self.method = method
-        self.path = path
-        self.need = need
-        self.body = body
-    }
+    /// What all paths begin with.
+    package static let root = "/identity"
 
-    var description: String { "\(method) \(path)" }
-    var isAboutSystem: Bool { path.hasPrefix("v3/system") }
-
-    /// Path and method as the surface lists them, without the names of parameters.
-    var route: String {
-        let parts = path.split(separator: "/").map {
-            $0.contains("{") ? ":" : String($0)
-        }
-        return "\(method) /identity/\(parts.joined(separator: "/"))"
-    }
+    /// Routes that are in no table, and why.
+    package static let others = [
+        "POST /identity/v3/auth/tokens": "anybody may try to sign in; TokenTests"
+    ]
 
     private static let named = #"{"name":"{new}","domain_id":"{domain}"}"#
 
@@ -115,7 +104,9 @@ struct Call: Sendable, CustomStringConvertible {
         "{\"\(kind)\":\(members)}"
     }
 
-    static let all: [Call] = tokens + people + places + roles + grants + credentials + catalog
+    /// Every call.
+    package static let calls: [AccessCall<IdentityNeed>] =
+        tokens + people + places + roles + grants + credentials + catalog
 
     private static let tokens = [
         Call("GET", "", .open), Call("GET", "v3", .open),
@@ -186,7 +177,7 @@ struct Call: Sendable, CustomStringConvertible {
     private static let grants = ["projects/{project}", "domains/{domain}", "system"].flatMap {
         place in
         ["users/{user}", "groups/{group}"].flatMap { actor in
-            let (read, write): (Need, Need) =
+            let (read, write): (IdentityNeed, IdentityNeed) =
                 place == "system" ? (.readAll, .writeAll) : (.read, .write)
             let plain = calls("v3/\(place)/\(actor)/roles", "", read, write)
             guard place != "system" else { return plain }
@@ -198,8 +189,8 @@ struct Call: Sendable, CustomStringConvertible {
     private static func calls(
         _ path: String,
         _ end: String,
-        _ read: Need,
-        _ write: Need
+        _ read: IdentityNeed,
+        _ write: IdentityNeed
     ) -> [Call] {
         [
             Call("GET", path + end, read), Call("GET", "\(path)/{given}\(end)", read),
