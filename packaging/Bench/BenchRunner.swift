@@ -56,7 +56,8 @@ package struct BenchRunner {
             try await server.stop()
         case .deploy:
             let server = try await ControllerServer.start(options)
-            add(try await DeploySection(runs: options.runs).run(on: server))
+            let section = DeploySection(runs: options.runs, sizes: [.hundred, .thousand])
+            add(try await section.run(on: server))
             try await server.stop()
         case .bmc: add(try await BMCSection(options: options).run())
         case .agents: add(try await AgentsSection(options: options).run())
@@ -101,8 +102,7 @@ package struct BenchRunner {
         guard section == .deploy else {
             return try await APISection(runs: options.runs, scale: .peer).run(on: server)
         }
-        // Half a minute each on a quiet machine.
-        return try await DeploySection(runs: min(options.runs, 2)).run(on: server)
+        return try await DeploySection(runs: options.runs, sizes: [.peers]).run(on: server)
     }
 
     private mutating func compare(_ figures: [Figure], _ mode: IronicServer.Mode) {
