@@ -68,10 +68,11 @@ struct Client {
 
 extension Bench {
     func withClient(
+        _ authenticator: any RequestAuthenticator = Tokens(),
         _ body: @escaping @Sendable (Client) async throws -> Void
     ) async throws {
         let surface = Surface(
-            authenticator: Tokens(),
+            authenticator: authenticator,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             time: PatientTime(),
             random: SeededRandom(seed: 3)
