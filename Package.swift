@@ -364,7 +364,7 @@ let package = Package(
         ),
         tests(
             "BootTests",
-            ["Boot", "HTTP", "Store", "Basics", "Protocol", hummingbird, hummingbirdTesting]
+            ["Boot", "HTTP", "HostTools", "Basics", "Protocol", hummingbird, hummingbirdTesting]
         ),
         tests(
             "IdentityTests",

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
+#include <linux/if_vlan.h>
 #include <linux/ipmi.h>
 #include <linux/reboot.h>
+#include <linux/sockios.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <net/route.h>
@@ -171,6 +173,25 @@ int rdo_add_route(const char *name, uint32_t destination, uint32_t mask, uint32_
     int file = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (file < 0) return -errno;
     int status = ioctl(file, SIOCADDRT, &route) < 0 && errno != EEXIST ? -errno : 0;
+    close(file);
+    return status;
+}
+
+int rdo_add_vlan(const char *name, int tag) {
+    struct vlan_ioctl_args request;
+    memset(&request, 0, sizeof request);
+    if (strlen(name) >= sizeof request.device1) return -ENAMETOOLONG;
+    int file = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (file < 0) return -errno;
+    request.cmd = SET_VLAN_NAME_TYPE_CMD;
+    request.u.name_type = VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD;
+    int status = ioctl(file, SIOCSIFVLAN, &request) < 0 ? -errno : 0;
+    if (status == 0) {
+        request.cmd = ADD_VLAN_CMD;
+        strcpy(request.device1, name);
+        request.u.VID = tag;
+        if (ioctl(file, SIOCSIFVLAN, &request) < 0 && errno != EEXIST) status = -errno;
+    }
     close(file);
     return status;
 }

@@ -25,20 +25,19 @@ struct RamdiskRole {
 
     /// Gets an address, then enrols and obeys until the machine restarts.
     func run() async throws {
-        let connection = try readBootFile()
-        let interface = try await bootInterface(connection)
+        let (connection, network) = try readBootFile()
+        let interface = try await bootInterface(network?.mac ?? connection.bootMAC)
         let client = DHCPClient(network: live.network, random: live.random, time: live.time) {
             [log] in log.warning("\($0)")
         }
-        log.info(
-            "asking for an address",
-            metadata: [LogKey.mac: "\(interface.mac)", LogKey.path: "\(interface.name)"]
-        )
-        let lease = try await client.acquire(interface)
-        log.notice("address lent", metadata: [LogKey.address: "\(lease.address)"])
+        let lease = try await takeAddress(network, on: interface, client)
         let agent = try makeAgent(connection, bootMAC: interface.mac)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask(name: "lease") { [log] in
+            group.addTask(name: "lease") { [log, live] in
+                guard let lease else {
+                    // A task that ends would end the role.
+                    while true { try await live.time.sleep(for: .seconds(86_400)) }
+                }
                 try await client.keep(lease, on: interface) { lease in
                     log.notice("address changed", metadata: [LogKey.address: "\(lease.address)"])
                 }
@@ -55,7 +54,35 @@ struct RamdiskRole {
         }
     }
 
-    private func readBootFile() throws -> ConnectionFile {
+    /// Takes the address that the boot file gives, or asks for one.
+    /// - Returns: the lease to be kept; `nil` for an address of its own.
+    private func takeAddress(
+        _ network: StaticNetwork?,
+        on interface: NetworkInterface,
+        _ client: DHCPClient
+    ) async throws -> DHCPLease? {
+        var metadata: Logger.Metadata = [
+            LogKey.mac: "\(interface.mac)", LogKey.path: "\(interface.name)",
+        ]
+        guard let network else {
+            log.info("asking for an address", metadata: metadata)
+            let lease = try await client.acquire(interface)
+            log.notice("address lent", metadata: [LogKey.address: "\(lease.address)"])
+            return lease
+        }
+        let (name, refused) = try live.network.configure(
+            network,
+            on: interface.name,
+            modules: SystemKernelModules()
+        )
+        metadata[LogKey.address] = "\(network.address)"
+        metadata[LogKey.path] = "\(name)"
+        log.notice("address set", metadata: metadata)
+        for failure in refused { log.warning("\(failure)") }
+        return nil
+    }
+
+    private func readBootFile() throws -> (ConnectionFile, StaticNetwork?) {
         guard let bytes = live.tree.bytes(bootFile, bytesMax: ConnectionFile.bytesMax + 1) else {
             throw Fault(
                 .notFound,
@@ -63,13 +90,16 @@ struct RamdiskRole {
                     + "the controller"
             )
         }
-        return try ConnectionFile(json: bytes, name: bootFile)
+        return (
+            try ConnectionFile(json: bytes, name: bootFile),
+            try StaticNetwork(bootFile: bytes, name: bootFile)
+        )
     }
 
     /// The interface that the firmware booted from: by the boot file, by the kernel's command line, or
     /// the first one with a carrier.
-    private func bootInterface(_ connection: ConnectionFile) async throws -> NetworkInterface {
-        var wanted = connection.bootMAC
+    private func bootInterface(_ mac: String) async throws -> NetworkInterface {
+        var wanted = mac
         if wanted.isEmpty { wanted = bootMACOfCommandLine(live.tree.text("/proc/cmdline") ?? "") }
         let end = live.time.elapsed + Self.interfaceAppearsWithin
         var up: Set<String> = []

@@ -21,6 +21,8 @@ enum LinuxCalls {
         )
     }
 
+    static func addVLAN(_ name: String, _ tag: Int) -> Int32 { rdo_add_vlan(name, Int32(tag)) }
+
     static func openDHCP(_ index: Int32) -> Int32 { rdo_open_dhcp(index) }
 
     static func openLLDP(_ index: Int32) -> Int32 { rdo_open_lldp(index) }

@@ -56,6 +56,22 @@ package protocol UnknownMachines: Sendable {
 package protocol LeaseLookup: Sendable {
     /// The IP address that the DHCP server gave to a MAC (lower case, colons); `nil` without a lease.
     func leasedAddress(of mac: String) async -> String?
+
+    /// From where the ramdisk of a node speaks that did not ask our DHCP server; `nil` when it did.
+    func placement(of node: NodeID) async throws -> AgentPlacement?
+}
+
+extension LeaseLookup {
+    /// For those who know leases only.
+    package func placement(of node: NodeID) async throws -> AgentPlacement? { nil }
+}
+
+/// From where an agent speaks whose token came another way than over the network.
+package enum AgentPlacement: Sendable, Equatable {
+    /// Another DHCP server gave it its address.
+    case anywhere
+    /// It was told to take this address.
+    case at(String)
 }
 
 /// Takes metric batches of agents.

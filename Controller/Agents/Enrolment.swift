@@ -61,11 +61,8 @@ struct Enrolment: Sendable {
             return verdict
         case .bind(let expected, let state):
             guard let token else { return .refuse(.token, "the token is not known") }
-            if let leases, token.role == .ramdisk {
-                let leased = await leases.leasedAddress(of: request.bootMac)
-                if let verdict = EnrolmentRules.checkLease(leased, speaksFrom: arrival.address) {
-                    return verdict
-                }
+            if token.role == .ramdisk, let verdict = try await checkAddress(arrival, of: expected) {
+                return verdict
             }
             let node: NodeID
             if let expected {
@@ -89,6 +86,19 @@ struct Enrolment: Sendable {
                 node: node
             )
         }
+    }
+
+    /// Whether the ramdisk speaks from where it must.
+    private func checkAddress(
+        _ arrival: EnrolmentArrival,
+        of node: NodeID?
+    ) async throws -> EnrolmentVerdict? {
+        guard let leases else { return nil }
+        if let node, let placement = try await leases.placement(of: node) {
+            return EnrolmentRules.check(placement, speaksFrom: arrival.address)
+        }
+        let leased = await leases.leasedAddress(of: arrival.request.bootMac)
+        return EnrolmentRules.checkLease(leased, speaksFrom: arrival.address)
     }
 
     /// A key that was just bound is known from now on.

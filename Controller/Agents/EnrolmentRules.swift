@@ -79,6 +79,21 @@ enum EnrolmentRules {
         return nil
     }
 
+    /// Whether the machine speaks from where it was told to.
+    static func check(
+        _ placement: AgentPlacement,
+        speaksFrom address: String
+    ) -> EnrolmentVerdict? {
+        switch placement {
+        case .anywhere, .at(address): nil
+        case .at:
+            .refuse(
+                .address,
+                "the machine was told to take another address than the one that speaks"
+            )
+        }
+    }
+
     /// Lower case, six pairs of hexadecimal digits, colons.
     static func isMAC(_ text: String) -> Bool {
         let bytes = Array(text.utf8)

@@ -14,6 +14,8 @@ package struct BaremetalSettings: Sendable {
     package var trustsFirstBoot = false
     /// Where agents fetch images: `https://192.0.2.1:6385`.
     package var imageURL: String
+    /// Where BMCs fetch boot images; the boot files' own address.
+    package var bootURL: String
     /// What boot fragments and config drives tell about the controller.
     package var controller: BootFragment.Controller
     /// This host's name, as the API shows it for the conductor.
@@ -27,6 +29,7 @@ package struct BaremetalSettings: Sendable {
 
     package init(imageURL: String, controller: BootFragment.Controller, hostName: String) {
         self.imageURL = imageURL
+        bootURL = "http://\(controller.address):8088"
         self.controller = controller
         self.hostName = hostName
     }

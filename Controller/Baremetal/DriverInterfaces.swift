@@ -13,6 +13,7 @@ enum DriverInterfaces {
     static let redfish = ipmi.merging([
         "bios_interface": ["redfish", "no-bios"], "firmware_interface": ["redfish", "no-firmware"],
         "management_interface": ["redfish", "noop"], "power_interface": ["redfish"],
+        "boot_interface": ["ipxe", "pxe", "redfish-virtual-media"],
     ]) { $1 }
 
     private static let manual = ipmi.merging([

@@ -68,6 +68,8 @@ package struct Node: Sendable, Equatable {
     package internal(set) var erasures: [Erasure] = []
     /// What holds up the present work, and when it is tried again.
     package internal(set) var obstacle: Obstacle?
+    /// The boot image that its BMC was told to show; `nil` when no image of ours is in the drive.
+    package internal(set) var bootMedium: BootMedium?
     package var createdAt: Timestamp
     package var updatedAt: Timestamp?
     package internal(set) var inspectionStartedAt: Timestamp?
@@ -96,6 +98,14 @@ package struct Node: Sendable, Equatable {
 
     /// The name, or the identifier of a node without one.
     package var label: String { name ?? id.text }
+}
+
+/// What one boot from virtual media is made of.
+package struct BootMedium: Sendable, Equatable {
+    /// The part of the image's address that nobody can guess.
+    package var key: Secret
+    /// What lets the agent of this boot enrol.
+    package var token: Secret
 }
 
 /// A yes or no with a reason.

@@ -176,6 +176,8 @@ package enum NodeAction: Sendable, Equatable {
     case leaveRescue
     /// The power is as somebody asked.
     case changePower(PowerWish)
+    /// No boot image of ours is in the BMC's drive.
+    case ejectMedium
 
     /// Whether it may switch the machine.
     package var touchesPower: Bool {
@@ -183,7 +185,9 @@ package enum NodeAction: Sendable, Equatable {
         case .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower, .enterRescue,
             .leaveRescue, .takeDriverStep:
             true
-        case .verifyBMC, .awaitRamdisk, .run, .awaitInstalled, .endPowerStep, .endWait: false
+        case .verifyBMC, .awaitRamdisk, .run, .awaitInstalled, .endPowerStep, .endWait,
+            .ejectMedium:
+            false
         }
     }
 }

@@ -50,6 +50,7 @@ extension NodeReconciler {
             return try await awaitInstalled(node, hasAgent, bootID, since)
         case .tearDown: return try await tearDown(node)
         case .changePower: return try await changePower(node)
+        case .ejectMedium: return try await ejectMedium(node)
         case .endPowerStep: return try await endPowerStep(node)
         case .endWait(let until):
             guard time.now >= until else { return .wait("the step's time to pass", until: until) }
@@ -74,7 +75,7 @@ extension NodeReconciler {
         case .enterRescue: fact = .rescued
         case .leaveRescue: fact = .unrescued
         case .takeDriverStep: fact = .stepDone
-        case .verifyBMC, .tearDown, .changePower, .endPowerStep, .endWait: return nil
+        case .verifyBMC, .tearDown, .changePower, .endPowerStep, .endWait, .ejectMedium: return nil
         }
         return try await apply(fact, to: node, cause: "pretended")
     }
@@ -288,7 +289,7 @@ extension NodeReconciler {
         if isGone || wasCycled(command, of: node.id) {
             return try await apply(.restarted, to: node, cause: "the machine left the ramdisk")
         }
-        guard now < since + budgets.obey else {
+        guard now < since + budgets.obey, !node.bootsFromMedia else {
             return try await cyclePower(node, command)
         }
         if let session, !wasSent(command, to: session) {
@@ -303,7 +304,8 @@ extension NodeReconciler {
         return .wait("the agent to obey", until: min(now + Self.lookAgain, since + budgets.obey))
     }
 
-    /// The agent does not obey: power off and on.
+    /// Power off and on: the agent does not obey, or a restart by itself could end on the CD again, since some
+    /// BMCs take what is in the drive and the order of devices from one power-on to the next.
     private func cyclePower(_ node: Node, _ command: CommandID) async throws -> Outcome {
         try await withBMC(node) { bmc, power in
             try await bring(node, to: .off, bmc, power)
@@ -312,7 +314,7 @@ extension NodeReconciler {
             return try await apply(
                 .restarted,
                 to: node,
-                cause: "power-cycled, because the agent did not restart"
+                cause: "power-cycled"
             )
         }
     }

@@ -108,7 +108,7 @@ extension NodeReconciler {
         try await service.apply(nil, to: node, cause: "switched") { $0.powerState = goal }
     }
 
-    /// Off, network boot for once, on.
+    /// Off, the network or the CD as boot device for once, on.
     func bootRamdisk(_ node: Node) async throws -> Outcome {
         // Keys of an older boot are worth nothing any more; those of an installed system only where it
         // is about to be overwritten.
@@ -117,7 +117,8 @@ extension NodeReconciler {
         return try await withBMC(node) { bmc, power in
             try await bring(node, to: .off, bmc, power)
             let poweredAt = time.now
-            try await power.setBootDevice(.pxe, persistent: false, mode: node.bootMode, of: bmc)
+            let device = try await provideRamdisk(node, bmc)
+            try await power.setBootDevice(device, persistent: false, mode: node.bootMode, of: bmc)
             try await bring(node, to: .on, bmc, power)
             return try await apply(
                 .bootStarted(poweredAt: poweredAt),

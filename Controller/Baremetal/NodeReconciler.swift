@@ -240,7 +240,7 @@ extension NodeAction {
         switch self {
         case .awaitRamdisk, .run, .awaitInstalled, .endPowerStep, .endWait: true
         case .verifyBMC, .bringUpRamdisk, .chooseDisk, .leaveRamdisk, .tearDown, .changePower,
-            .takeDriverStep, .enterRescue, .leaveRescue:
+            .takeDriverStep, .enterRescue, .leaveRescue, .ejectMedium:
             false
         }
     }

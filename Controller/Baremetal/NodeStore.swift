@@ -87,6 +87,7 @@ package let baremetalMigrations = [
     firmwareTables,
     erasureTables,
     planMigration,
+    mediaTables,
 ]
 
 extension Transaction {
@@ -138,6 +139,7 @@ extension Transaction {
         } else {
             // Sealing makes new bytes each time; unchanged secrets keep theirs.
             if before?.driverInfo == node.driverInfo { values["driverSecrets"] = nil }
+            if before?.bootMedium == node.bootMedium { values["bootMedium"] = nil }
             let names = values.keys.filter { $0 != "id" }.sorted()
             try execute(
                 """
@@ -304,7 +306,7 @@ enum NodeColumn: Int, CaseIterable {
     case inspectionStartedAt, inspectionFinishedAt, instanceName, chassis, parentNode
     case shard, allocation, isPowerOffDisabled, party, queuedAt, observedBootMode
     case secureBoot
-    case startedAt, erasures
+    case startedAt, erasures, bootMedium
 
     /// For a SELECT.
     static let list = allCases.map { "\($0)" }.joined(separator: ", ")
@@ -358,6 +360,9 @@ extension Node {
         party = row[.party]
         queuedAt = (row[.queuedAt] as Int64?).map(Timestamp.init(nanoseconds:))
         erasures = try decoded(row[.erasures]) ?? []
+        bootMedium = try (row[.bootMedium] as Data?).map {
+            try BootMedium(sealed: Array($0), of: id, sealer)
+        }
         startedAt = (row[.startedAt] as Int64?).map(Timestamp.init(nanoseconds:))
         powerState = (row[.powerState] as String?).flatMap(PowerState.init(rawValue:))
         powerWish = try decoded(row[.powerWish])
@@ -447,6 +452,7 @@ extension Node {
             "party": party, "queuedAt": queuedAt?.nanoseconds,
             "startedAt": startedAt?.nanoseconds,
             "erasures": try encoded(erasures.isEmpty ? nil : erasures),
+            "bootMedium": try bootMedium.map { Data(try $0.sealed(for: id, sealer)) },
             "powerWish": try encoded(powerWish), "maintenance": try encoded(maintenance),
             "lockout": try encoded(lockout), "lastError": lastError,
             "obstacle": try encoded(obstacle), "createdAt": createdAt.nanoseconds,

@@ -224,6 +224,9 @@ extension Node {
         // A step of a queued service is a power change that waits with it.
         let isPowerQueued = isQueued && isPowerStep
         if let powerWish, lockout == nil, !isPowerQueued { actions.append(.changePower(powerWish)) }
+        if bootMedium != nil, !isStartingRamdisk, maintenance == nil, lockout == nil {
+            actions.append(.ejectMedium)
+        }
         return actions
     }
 

@@ -242,6 +242,7 @@ package struct NodesAPI: RouteArea {
         body["power"] = bmc
         body["management"] = bmc
         body["deploy"] = deploy
+        body["boot"] = result { try service.checkBoot(of: node) }
         return .json(.object(body))
     }
 

@@ -1,5 +1,5 @@
 import Agents
-import Basics
+package import Basics
 package import Boot
 import HTTP
 import Power
@@ -58,6 +58,10 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
             token: Secret(bytes: token),
             mac: mac
         )
+    }
+
+    package func medium(of capability: Secret) async throws -> BootFragment? {
+        try await service.medium(of: capability)
     }
 
     private enum Machine {

@@ -20,6 +20,11 @@ package protocol BootPolicy: Sendable {
     /// or discovery is open.
     /// - Returns: `nil` when the machine gets no ramdisk.
     func fragment(for mac: MACAddress) async throws -> BootFragment?
+
+    /// The fragment of the boot image that a BMC was told to fetch by this capability; makes no token, so that
+    /// every part of the image that is fetched belongs to the same boot.
+    /// - Returns: `nil` when no boot is expected by it.
+    func medium(of capability: Secret) async throws -> BootFragment?
 }
 
 /// What the ramdisk's agent needs to enrol; travels in a small second initrd, never on the kernel's
@@ -53,14 +58,67 @@ package struct BootFragment: Sendable, Equatable {
     package var controller: Controller
     /// 32 bytes.
     package var token: Secret
-    package var mac: MACAddress
+    /// `nil` when nobody knows it; the agent then takes the first interface that has a carrier.
+    package var mac: MACAddress?
     /// `ramdisk` or `overcloud`.
     package var role: String
+    /// What the ramdisk sets instead of asking a DHCP server.
+    package var network: BootNetwork?
 
-    package init(controller: Controller, token: Secret, mac: MACAddress, role: String = "ramdisk") {
+    package init(
+        controller: Controller,
+        token: Secret,
+        mac: MACAddress?,
+        role: String = "ramdisk",
+        network: BootNetwork? = nil
+    ) {
         self.controller = controller
         self.token = token
         self.mac = mac
         self.role = role
+        self.network = network
+    }
+}
+
+/// A network that is set, not asked for.
+package struct BootNetwork: Sendable, Equatable {
+    /// A way to other networks.
+    package struct Route: Sendable, Equatable {
+        package var destination: IPv4Address
+        /// 0 to 32.
+        package var prefix: Int
+        package var gateway: IPv4Address
+
+        package init(destination: IPv4Address, prefix: Int, gateway: IPv4Address) {
+            self.destination = destination
+            self.prefix = prefix
+            self.gateway = gateway
+        }
+    }
+
+    /// The network card.
+    package var mac: MACAddress
+    /// 1 to 4094; `nil` for untagged frames.
+    package var vlan: Int?
+    package var address: IPv4Address
+    /// 1 to 32.
+    package var prefix: Int
+    package var routes: [Route]
+    package var nameServers: [IPv4Address]
+
+    package init(
+        mac: MACAddress,
+        vlan: Int? = nil,
+        address: IPv4Address,
+        prefix: Int,
+        routes: [Route] = [],
+        nameServers: [IPv4Address] = []
+    ) {
+        self.mac = mac
+        self.vlan = vlan
+        self.address = address
+        self.prefix = prefix
+        self.routes = routes
+        self.nameServers = nameServers
     }
 }

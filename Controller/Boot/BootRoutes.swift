@@ -13,14 +13,16 @@ import Protocol
 /// | `/boot.ipxe?mac=…` | the script for this machine |
 /// | `/boot/{mac}/fragment` | its fragment, only to the address that holds the machine's lease |
 /// | `/ramdisk/kernel`, `/ramdisk/initrd` | the ramdisk |
+/// | `/boot/media/{capability}/ramdisk.iso` | the image of a CD with the ramdisk and a machine's fragment, to whoever has the capability of its present boot |
 package struct BootRoutes: RouteArea {
     private let policy: any BootPolicy
     private let leases: LeaseTable
     private let script: BootScript
     private let directory: String
+    private let media: BootMedia
     private let logger: Logger
 
-    /// The directory holds `ramdisk/kernel` and `ramdisk/initrd`.
+    /// The directory holds `ramdisk/kernel`, `ramdisk/initrd` and `ramdisk/media.iso`.
     package init(
         policy: any BootPolicy,
         leases: LeaseTable,
@@ -32,6 +34,7 @@ package struct BootRoutes: RouteArea {
         self.leases = leases
         self.script = script
         self.directory = directory
+        media = BootMedia(path: directory + "/ramdisk/media.iso")
         self.logger = logger
     }
 
@@ -42,6 +45,13 @@ package struct BootRoutes: RouteArea {
         }
         routes.get("/boot/:mac/fragment", .open, .fragment) { _, context in
             try await fragment(context)
+        }
+        routes.get(
+            "/boot/media/:capability/ramdisk.iso",
+            .handler(.capability),
+            .medium
+        ) { request, context in
+            try await medium(request, context)
         }
         for name in ["kernel", "initrd"] {
             routes.get("/ramdisk/\(name)", .open, .ramdisk) { _, context in
@@ -86,13 +96,27 @@ package struct BootRoutes: RouteArea {
         guard let fragment = try await policy.fragment(for: mac) else {
             throw Fault(.notFound, "cannot give the boot fragment of \(mac): no boot is expected")
         }
-        var archive = BootArchive()
-        archive.add("rdo/boot.json", Array(fragment.document.utf8))
         return Response(
             status: .ok,
             headers: [.contentType: "application/octet-stream"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: archive.finished()))
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: fragment.archive))
         )
+    }
+
+    /// The BMC's address is not looked at: it is another one than the machine's, and often translated.
+    private func medium(_ request: Request, _ context: APIContext) async throws -> Response {
+        let capability = Secret(try context.parameter("capability"))
+        guard let fragment = try await policy.medium(of: capability) else {
+            logger.warning(
+                "boot image refused: no boot is expected by its capability",
+                metadata: [LogKey.address: "\(context.remoteAddress)"]
+            )
+            throw Fault(
+                .notFound,
+                "cannot give the boot image: no boot is expected at this address; it ends with the boot that it was made for"
+            )
+        }
+        return try await media.response(to: request, fragment: fragment.archive)
     }
 
     private func file(_ name: String, _ context: APIContext) async throws -> Response {
@@ -111,22 +135,6 @@ package struct BootRoutes: RouteArea {
     }
 }
 
-extension BootFragment {
-    /// The JSON that the agent reads.
-    var document: String {
-        JSONValue.object([
-            "address": .string(controller.address),
-            "enrolment_port": .integer(Int64(controller.enrolmentPort)),
-            "control_port": .integer(Int64(controller.controlPort)),
-            "telemetry_port": .integer(Int64(controller.telemetryPort)),
-            "curve_key": .string(controller.curveKey),
-            "token": .string(Data(token.revealBytes()).base64EncodedString()),
-            "boot_mac": .string(mac.text),
-            "role": .string(role),
-        ]).canonicalText
-    }
-}
-
 extension Operation {
     fileprivate static let bootScript = Operation(
         "Give a machine its iPXE script",
@@ -137,6 +145,13 @@ extension Operation {
         "Give a machine its boot fragment, to the address that holds its lease",
         answers: .bytes("application/octet-stream"),
         refusals: [.forbidden]
+    )
+    fileprivate static let medium = Operation(
+        "Give a BMC the boot image of its machine",
+        [.init("Range", .text, "A part of it, as bytes=FIRST-LAST.", in: .header)],
+        answers: .bytes("application/octet-stream"),
+        .bytes("application/octet-stream", .partialContent),
+        refusals: [.notFound, .rangeNotSatisfiable]
     )
     fileprivate static let ramdisk = Operation(
         "Give a machine its ramdisk",

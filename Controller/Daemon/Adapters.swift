@@ -1,5 +1,7 @@
+import Agents
 import Baremetal
 import Basics
+import Boot
 import Dashboard
 import Deployment
 import HTTP
@@ -26,6 +28,18 @@ struct ActiveNodes: ConfigurableNodes {
             )
         }
         return (node.id, node.label)
+    }
+}
+
+/// From where agents may speak: by the DHCP server's leases, and by what nodes were told.
+struct AgentAddresses: LeaseLookup {
+    let leases: LeaseTable
+    let nodes: NodesService
+
+    func leasedAddress(of mac: String) async -> String? { await leases.leasedAddress(of: mac) }
+
+    func placement(of node: NodeID) async throws -> AgentPlacement? {
+        try await nodes.mediaPlacement(of: node)
     }
 }
 

@@ -60,7 +60,7 @@ struct Areas {
             registry: metal.registry,
             dispatcher: metal.dispatcher,
             policy: Self.enrolmentPolicy(core, configuration),
-            leases: leases,
+            leases: AgentAddresses(leases: leases, nodes: metal.nodes),
             unknown: policy,
             proofs: metal.nodes,
             reports: [metal.reconciler, deployments],
@@ -236,6 +236,7 @@ struct BareMetal {
                 as: UTF8.self
             )
         )
+        settings.bootURL = "http://\(configuration.boot.address):\(configuration.boot.port)"
         settings.automatedClean = configuration.automatedClean
         settings.cleanPriorities = configuration.cleanPriorities
         settings.isDiscoveryOpen = configuration.boot.discovery

@@ -127,7 +127,7 @@ struct SurfaceMiddleware: RouterMiddleware {
         logger.info(
             "answered",
             metadata: [
-                LogKey.route: "\(request.method.rawValue) \(Self.printable(request.uri.path))",
+                LogKey.route: "\(request.method.rawValue) \(shown(request.uri.path))",
                 LogKey.status: "\(response.status.code)",
                 LogKey.user: .string(principal?.userName ?? ""),
                 LogKey.address: .string(context.remoteAddress),
@@ -162,7 +162,7 @@ struct SurfaceMiddleware: RouterMiddleware {
         _ response: Response,
         _ context: APIContext
     ) -> AuditRecord {
-        let path = Self.printable(request.uri.path)
+        let path = shown(request.uri.path)
         return AuditRecord(
             time: time.now,
             requestID: context.requestID,
@@ -230,6 +230,9 @@ struct SurfaceMiddleware: RouterMiddleware {
         }
     }
 
+    /// The path as logs and audit show it: without capabilities.
+    private func shown(_ path: String) -> String { Self.printable(paths.masked(path)) }
+
     /// Without control characters and of bounded length: paths are foreign text (log poisoning).
     private static func printable(_ path: String) -> String {
         String(
@@ -243,9 +246,14 @@ struct SurfaceMiddleware: RouterMiddleware {
 /// Which methods a path takes.
 struct RoutePaths: Sendable {
     private let routes: [(parts: [Substring], method: String)]
+    /// The beginnings of paths that hold a capability, up to it.
+    private let secrets: [[Substring]]
 
     init(_ routes: [Surface.Route]) {
         self.routes = routes.map { ($0.path.split(separator: "/"), $0.method.rawValue) }
+        secrets = self.routes.compactMap { route in
+            route.parts.firstIndex(of: ":capability").map { Array(route.parts[...$0]) }
+        }
     }
 
     /// Sorted; empty when there is no such path.
@@ -263,6 +271,18 @@ struct RoutePaths: Sendable {
         let first = fitting.map(places).min { $0.lexicographicallyPrecedes($1) }
         let found = fitting.filter { places($0) == first }.map(\.method)
         return Set(found + (found.contains("GET") ? ["HEAD"] : [])).sorted()
+    }
+
+    /// The path with `***` wherever a route takes a capability, whatever follows it.
+    func masked(_ path: String) -> String {
+        var parts = path.split(separator: "/")
+        for beginning in secrets where parts.count >= beginning.count {
+            let fits = zip(beginning, parts).allSatisfy { $0.hasPrefix(":") || $0 == $1 }
+            guard fits else { continue }
+            parts[beginning.count - 1] = "***"
+            return parts.map { "/\($0)" }.joined()
+        }
+        return path
     }
 }
 

@@ -194,7 +194,7 @@ package struct UndercloudInstaller: Sendable {
             try replace(target, with: firmware.source, mode: 0o644)
             outcome.changes.append("firmware \(firmware.name) installed")
         }
-        for name in ["kernel", "initrd"] {
+        for name in ["kernel", "initrd", "media.iso"] {
             let source = "\(settings.imagePath)/\(name)"
             let target = "\(layout.ramdisk)/\(name)"
             guard FileManager.default.fileExists(atPath: source), source != target,

@@ -9,7 +9,7 @@ package struct UndercloudSettings: Sendable, Equatable {
     package var network: IPv4Network
     package var dhcpStart: IPv4Number
     package var dhcpEnd: IPv4Number
-    /// Holds `kernel` and `initrd` of the ramdisk; copied when they are there.
+    /// Holds `kernel`, `initrd` and `media.iso` of the ramdisk; copied when they are there.
     package var imagePath = "."
     package var debug = true
     /// The name or address under which clients reach the API; our local address when not set.

@@ -10,7 +10,7 @@ package struct RamdiskRecipe: Sendable {
     package var kernelVersion: String?
     /// Path of the agent's executable.
     package var agent: String
-    /// Directory that gets `kernel` and `initrd`.
+    /// Directory that gets `kernel`, `initrd` and `media.iso`.
     package var output: String
     /// Directory for packages and compressed parts.
     package var cache: String
@@ -34,7 +34,7 @@ package struct RamdiskRecipe: Sendable {
     }
 }
 
-/// Builds `kernel` and `initrd`.
+/// Builds `kernel`, `initrd` and `media.iso`.
 ///
 /// The same recipe, agent, libraries and kernel package give the same bytes.
 ///
@@ -54,7 +54,7 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
         self.time = time
     }
 
-    /// Builds and writes both files.
+    /// Builds and writes the files.
     /// - Throws: `Fault` that names what is missing; nothing half-written is left in the output.
     package func run() async throws -> RamdiskReport {
         guard HostFile.exists(recipe.agent) else {
@@ -93,6 +93,8 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
         try HostFile.write(image, to: "\(recipe.output)/kernel")
         let initrd = Self.joined([baseFrame, moduleFrame])
         try HostFile.write(initrd, to: "\(recipe.output)/initrd")
+        try await MediaImage(scratch: recipe.cache, modified: recipe.modified, time: time)
+            .build(in: recipe.output)
         return RamdiskReport(
             kernelVersion: kernel.version,
             kernelBytes: image.count,

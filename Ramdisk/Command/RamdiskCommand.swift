@@ -15,10 +15,11 @@ struct RamdiskCommand: AsyncParsableCommand {
     /// `rdo-ramdisk build`.
     struct Build: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Makes the files kernel and initrd from the distribution's kernel package."
+            abstract:
+                "Makes the files kernel, initrd and media.iso from the distribution's kernel package."
         )
 
-        @Option(help: "Directory that gets kernel and initrd.")
+        @Option(help: "Directory that gets kernel, initrd and media.iso.")
         var output: String
 
         @Option(help: "Kernel version as `uname -r` prints it. Default: the newest that apt knows.")

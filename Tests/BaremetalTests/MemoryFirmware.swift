@@ -101,6 +101,7 @@ extension NodeDriver {
         }
         driver.firmware = firmware
         driver.bios = firmware
+        driver.media = world
         driver.steps = BIOSSteps(firmware) { try $0.driverInfo.redfish(label: $0.label) }
         return driver
     }

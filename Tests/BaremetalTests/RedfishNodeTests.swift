@@ -79,9 +79,10 @@ import Testing
     @Test func `a node without the interface is answered as Ironic does`() async throws {
         let bench = try Bench()
         _ = try await register(bench)
+        _ = try await bench.register("c1", number: 2)
         try await bench.withClient { client async throws in
-            for path in ["/management/indicators", "/vmedia", "/sensors"] {
-                let answer = try await client.ask(.get, "/v1/nodes/c0" + path)
+            for path in ["c0/management/indicators", "c1/vmedia", "c0/sensors"] {
+                let answer = try await client.ask(.get, "/v1/nodes/" + path)
                 #expect(answer.status == 400, "\(path)")
             }
             let patch: JSONValue = [

@@ -64,6 +64,11 @@ final class SimulatedWorld: Sendable {
         var agent = AgentTrouble.none
         var power = PowerState.off
         var networkOnce = false
+        /// The address of what is in the BMC's drive.
+        var medium: String?
+        var mediumOnce = false
+        /// What the firmware found in the drive at its last start.
+        var startedMedium: String?
         var diskIsFirst = false
         /// The image on the disk; `nil` is an empty disk.
         var installed: ImageID?
@@ -109,7 +114,11 @@ final class SimulatedWorld: Sendable {
             now >= since + Self.bootSeconds
         {
             var runsRamdisk = false
-            if network, try await policy.decision(for: machine.mac) == .ramdisk,
+            if let medium = machine.startedMedium {
+                runsRamdisk =
+                    try await policy.medium(of: Self.capability(of: medium)) != nil
+                    && machine.agent != .silent
+            } else if network, try await policy.decision(for: machine.mac) == .ramdisk,
                 machine.agent != .silent
             {
                 runsRamdisk = try await policy.fragment(for: machine.mac) != nil
@@ -186,11 +195,13 @@ final class SimulatedWorld: Sendable {
     }
 
     private func boot(_ machine: inout Machine) {
+        machine.startedMedium = machine.mediumOnce ? machine.medium : nil
         machine.running = .booting(
             since: time.now,
-            network: machine.networkOnce || !machine.diskIsFirst
+            network: !machine.mediumOnce && (machine.networkOnce || !machine.diskIsFirst)
         )
         machine.networkOnce = false
+        machine.mediumOnce = false
         machine.command = nil
     }
 
@@ -214,7 +225,7 @@ final class SimulatedWorld: Sendable {
 }
 
 extension SimulatedWorld: PowerControl {
-    private func reach(_ bmc: BMC) throws -> NodeID {
+    func reach(_ bmc: BMC) throws -> NodeID {
         guard let machine = machines.withLock({ $0.values.first { "bmc\($0.number)" == bmc.user } })
         else {
             throw PowerFault(.noAnswer, "cannot reach BMC \(bmc.endpoint): it does not answer")
@@ -268,6 +279,7 @@ extension SimulatedWorld: PowerControl {
         edit(id) { machine in
             machine.log.append("boot \(device.rawValue) \(persistent ? "always" : "once")")
             if device == .pxe { machine.networkOnce = true }
+            if device == .cdrom { machine.mediumOnce = true }
             if device == .disk { machine.diskIsFirst = true }
         }
     }

@@ -12,7 +12,7 @@ import Testing
 
 @testable import Boot
 
-private struct FixedTime: TimeSource {
+struct FixedTime: TimeSource {
     var now: Timestamp { Timestamp(seconds: 1_800_000_000) }
     var elapsed: Duration { .zero }
     func sleep(for span: Duration) async throws {
@@ -22,16 +22,16 @@ private struct FixedTime: TimeSource {
     }
 }
 
-private func mac(_ text: String = "52:54:00:c0:00:01") throws -> MACAddress {
+func mac(_ text: String = "52:54:00:c0:00:01") throws -> MACAddress {
     try #require(MACAddress(text))
 }
 
-private func address(_ text: String = "192.0.2.1") throws -> IPv4Address {
+func address(_ text: String = "192.0.2.1") throws -> IPv4Address {
     try #require(IPv4Address(text))
 }
 
 /// A directory of a test's own, removed with its owner.
-private final class Scratch: Sendable {
+final class Scratch: Sendable {
     let path: String
 
     init() throws {
@@ -267,7 +267,7 @@ private final class Scratch: Sendable {
 }
 
 /// Expects the first machine, knows the second as finished.
-private final class Policy: BootPolicy {
+final class Policy: BootPolicy {
     let tokens = Mutex(0)
 
     func decision(for mac: MACAddress) async throws -> BootDecision {
@@ -283,10 +283,14 @@ private final class Policy: BootPolicy {
             mac: mac
         )
     }
+
+    func medium(of capability: Secret) async throws -> BootFragment? {
+        capability == Secret("node.key") ? try await fragment(for: try mac()) : nil
+    }
 }
 
 @Suite struct RouteTests {
-    private func withClient(
+    func withClient(
         leases: String,
         _ body: @escaping @Sendable (any TestClientProtocol, Policy) async throws -> Void
     ) async throws {
@@ -294,6 +298,7 @@ private final class Policy: BootPolicy {
         try scratch.write(leases, to: "leases")
         try scratch.write("KERNEL", to: "ramdisk/kernel")
         try scratch.write("SECRET", to: "secret")
+        try scratch.write(MediaTests.image, to: "ramdisk/media.iso")
         let policy = Policy()
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let surface = Surface(

@@ -45,6 +45,7 @@ private struct OpenPolicy: BootPolicy {
     }
 
     func fragment(for mac: MACAddress) async throws -> BootFragment? { nil }
+    func medium(of capability: Secret) async throws -> BootFragment? { nil }
 }
 
 extension Fuzzing {

@@ -123,6 +123,23 @@ extension Fuzzing {
             }
         }
 
+        @Test func `the network that the boot file sets`() async throws {
+            let sample = """
+                {"network":{"mac":"52:54:00:c0:00:01","vlan":5,"address":"192.0.2.7","prefix":24,\
+                "routes":[{"destination":"0.0.0.0","prefix":0,"gateway":"192.0.2.1"}],\
+                "name_servers":["192.0.2.53"]}}
+                """
+            try await Fuzzer("boot-network", [Array(sample.utf8)]).run { input in
+                guard let network = try? StaticNetwork(bootFile: input, name: "x") else {
+                    return .refused
+                }
+                try demand((1...32).contains(network.prefix), "a prefix is none")
+                try demand(isMAC(network.mac), "a MAC is none")
+                try demand(network.vlan.map((1...4094).contains) ?? true, "a VLAN is none")
+                return .taken
+            }
+        }
+
         @Test func `the kernel's command line`() async throws {
             let samples = ["quiet BOOTIF=01-52-54-00-c0-00-01 rdo.role=ramdisk", "BOOTIF=-", ""]
             let words = ["BOOTIF=", "-", ":", "01"]

@@ -10,6 +10,8 @@ package final class RedfishEmulator {
 
     package static let user = "admin"
     package static let password = "a secret of the tests"
+    /// bcrypt of the password, at the lowest cost, as the emulator keeps it.
+    package static let passwordHash = "$2b$04$AxME3UiIGhRoj2bJ6n6pX.RN0CYf6vx3BATqKyhlWubQEzNq/po0S"
     /// The first machine's path.
     package static let system = "/redfish/v1/Systems/" + machine
     /// The first machine's UUID.
@@ -22,7 +24,7 @@ package final class RedfishEmulator {
     package var certificate: String { folder.path + "/emulator.pem" }
 
     /// Where the emulator is installed: `TEST_EMULATOR_VENV`, as `packaging/check` sets it.
-    private static let program: String = {
+    package static let program: String = {
         let folder = getenv("TEST_EMULATOR_VENV").map { String(cString: $0) }
         let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
         let places = [folder, root + "/.build/emulator"].compactMap(\.self)
@@ -37,9 +39,8 @@ package final class RedfishEmulator {
         folder = try TemporaryFolder()
         let path = folder.path
         try makeDirectories(path + "/state")
-        // bcrypt of `password`, at the lowest cost.
         try writeText(
-            "\(Self.user):$2b$04$AxME3UiIGhRoj2bJ6n6pX.RN0CYf6vx3BATqKyhlWubQEzNq/po0S\n",
+            "\(Self.user):\(Self.passwordHash)\n",
             to: path + "/users",
             mode: 0o600
         )

@@ -13,6 +13,7 @@ package final class RunningController {
     /// Its other ports, by their configuration keys.
     package let ports: [String: UInt16]
     private let settings: [String: String]
+    private let addresses: [String]
     private let socket: ListeningSocket
     private var process: BackgroundProcess?
 
@@ -27,9 +28,10 @@ package final class RunningController {
 
     /// Makes everything that the controller needs; does not start it.
     ///
-    /// `settings` go before the ones that tests run with.
-    package init(settings: [String: String] = [:]) async throws {
+    /// `settings` go before the ones that tests run with; `addresses` are further ones in its certificate.
+    package init(settings: [String: String] = [:], addresses: [String] = []) async throws {
         self.settings = settings
+        self.addresses = addresses
         folder = try TemporaryFolder()
         // The API's socket is ours and handed over, so its port cannot be taken by anybody else.
         socket = try ListeningSocket.open("127.0.0.1", port: 0, name: "api")
@@ -181,7 +183,9 @@ package final class RunningController {
                 "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-days", "2",
                 "-keyout", folder.path + "/server.key", "-out", authority, "-subj", "/CN=localhost",
-                "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost,"
+                    + (["127.0.0.1"] + addresses).map { "IP:\($0)" }.joined(separator: ","),
             ],
             budget: .seconds(30),
             time: SystemTime()

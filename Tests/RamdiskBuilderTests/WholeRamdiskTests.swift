@@ -13,6 +13,7 @@ import Testing
         let scratch = try Scratch()
         let kernels = "/var/cache/rdo/ramdisk/kernel"
         var initrds: [[UInt8]] = []
+        var images: [[UInt8]] = []
         for round in ["first", "second"] {
             let cache = "\(scratch.path)/\(round)"
             try makeDirectories(cache)
@@ -30,9 +31,29 @@ import Testing
                 report.closure.modules.isSuperset(of: ["virtio_net", "virtio_blk", "virtio_pci"])
             )
             initrds.append(try HostFile.read("\(cache)/output/initrd"))
+            images.append(try HostFile.read("\(cache)/output/media.iso"))
+            #expect(try HostFile.names(in: cache).allSatisfy { !$0.hasPrefix("media.") })
         }
         #expect(initrds[0] == initrds[1])
+        #expect(images[0] == images[1])
+        try checkImage("\(scratch.path)/second/output/media.iso", initrd: initrds[1])
         #expect(initrds[0].count % 4 == 0, "a UEFI start appends the boot fragment")
+    }
+
+    /// The CD's image has a place for each machine's own archive, and the initrd as it is.
+    private func checkImage(_ path: String, initrd: [UInt8]) throws {
+        let file = open(path, O_RDONLY)
+        defer { close(file) }
+        let offset = try MediaSlot.offset(in: file, path: path)
+        #expect(offset % UInt64(MediaSlot.sectorBytes) == 0)
+        let image = try HostFile.read(path)
+        let slot = Int(offset)
+        #expect(Array(image[slot..<slot + MediaSlot.bytes]) == MediaSlot.filling)
+        // El Torito: the boot record, and in the catalogue it names the mark of UEFI's platform.
+        #expect(
+            Array(image[17 * 2048 + 7..<17 * 2048 + 30]) == Array("EL TORITO SPECIFICATION".utf8)
+        )
+        #expect(image.count > initrd.count)
     }
 
     @Test(arguments: [0, 1, 3, 511, 512, 513])

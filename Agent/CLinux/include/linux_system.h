@@ -33,6 +33,9 @@ int rdo_interface_up(const char *name);
 int rdo_set_address(const char *name, uint32_t address, uint32_t mask);
 int rdo_add_route(const char *name, uint32_t destination, uint32_t mask, uint32_t gateway);
 
+// Makes the interface NAME.TAG that sends and takes tagged frames; one that is there already is taken.
+int rdo_add_vlan(const char *name, int tag);
+
 // A packet socket for IPv4 frames with UDP destination port 68 on one interface.
 int rdo_open_dhcp(int interface_index);
 // Sends one IPv4 packet as a link-layer broadcast.

@@ -87,8 +87,11 @@ package struct Operation: Sendable {
         }
 
         /// Bytes.
-        package static func bytes(_ type: String) -> Answer {
-            Answer(status: .ok, schema: .any, type: type)
+        package static func bytes(
+            _ type: String,
+            _ status: HTTPResponse.Status = .ok
+        ) -> Answer {
+            Answer(status: status, schema: .any, type: type)
         }
     }
 
