@@ -85,7 +85,12 @@ actor Recorder: AgentReports, MetricSink, UnknownMachines {
 
 struct Leases: LeaseLookup {
     var table: [String: String]
+    /// From where the ramdisk of `nodeA` speaks when it was started from virtual media.
+    var placement: AgentPlacement?
     func leasedAddress(of mac: String) async -> String? { table[mac] }
+    func placement(of node: NodeID) async throws -> AgentPlacement? {
+        node == nodeA ? placement : nil
+    }
 }
 
 let nodeA = NodeID(unchecked: "00000000-0000-4000-8000-00000000000a")
@@ -177,8 +182,11 @@ final class AgentsWorld: Sendable {
         mac: String = mac,
         from address: String = address,
         desk: ProofDesk? = nil,
+        placed placement: AgentPlacement? = nil,
         change: (inout WireEnrolRequest) -> Void = { _ in }
     ) async -> WireEnrolReply {
+        var leases = leases
+        leases.placement = placement
         let enrolment = Enrolment(
             registry: registry,
             leases: leases,

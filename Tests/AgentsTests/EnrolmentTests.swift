@@ -30,6 +30,28 @@ struct EnrolmentTests {
         #expect(try await world.changes("agent").map(\.after) == ["bound"])
     }
 
+    /// What a ramdisk was told about its address replaces the lease; there is none for its MAC.
+    @Test(arguments: [
+        (AgentPlacement.at("198.51.100.9"), true), (.at("198.51.100.8"), false),
+        (.anywhere, true), (nil, false),
+    ])
+    func `a ramdisk from virtual media speaks from the address that it was told to take`(
+        placement: AgentPlacement?,
+        isAdmitted: Bool
+    ) async throws {
+        let world = try AgentsWorld()
+        let token = try await world.token(mac: nil)
+        let reply = await world.enrol(
+            CurveKeyPair(),
+            token: token,
+            mac: "52:54:00:00:00:77",
+            from: "198.51.100.9",
+            placed: placement
+        )
+        #expect((reply.admitted.node == nodeA.text) == isAdmitted)
+        #expect((reply.refused.code == .address) == !isAdmitted)
+    }
+
     @Test func `the same key may ask again, also after the token's time`() async throws {
         let world = try AgentsWorld()
         let keys = CurveKeyPair()
