@@ -216,7 +216,7 @@ let package = Package(
             "Controller/Baremetal",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Power", "Boot", "Identity", "Images",
-                "Agents", grdb, logging, lifecycle, hummingbird, deque,
+                "Agents", crypto, grdb, logging, lifecycle, hummingbird, deque,
             ]
         ),
         library(
@@ -391,7 +391,8 @@ let package = Package(
             "BaremetalTests",
             [
                 "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP",
-                "Basics", "Protocol", "Rights", grdb, hummingbird, hummingbirdTesting,
+                "HostTools", "Basics", "Protocol", "Rights", grdb, hummingbird,
+                hummingbirdTesting,
             ]
         ),
         tests(

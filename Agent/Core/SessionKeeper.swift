@@ -176,6 +176,7 @@ extension WireCommand {
         case .eraseMetadata: "erase_metadata"
         case .eraseDisks: "erase_disks"
         case .writeImage: "write_image"
+        case .startRescue: "start_rescue"
         case .restart: "restart"
         case .applyStep: "apply_step"
         case .validate: "validate"

@@ -44,6 +44,7 @@ struct InitProcess {
         mount("proc", "/proc", "proc")
         mount("sysfs", "/sys", "sysfs")
         mount("devtmpfs", "/dev", "devtmpfs", "mode=0755")
+        mount("devpts", "/dev/pts", "devpts", "mode=0620,ptmxmode=0666")
         mount("tmpfs", "/run", "tmpfs", "mode=0755,size=16m")
         mount("tmpfs", "/tmp", "tmpfs", "mode=1777,size=64m")
         return problem

@@ -63,11 +63,20 @@ struct Live {
                 disks: SystemDisks(tree: tree),
                 sources: HTTPSImageSources(time: time),
                 firmware: SystemFirmwareVariables(),
+                fileSystems: SystemFileSystems(
+                    processes: processes,
+                    mounts: SystemMounts(tree: tree),
+                    tree: tree
+                ),
                 time: time,
                 random: random,
                 executor: { OwnThread(name: $0) },
                 workers: 4
             )
+        )
+        steps.startRescue = StartRescue(
+            shell: DropbearShell(processes: processes, time: time),
+            network: network
         )
         return steps
     }

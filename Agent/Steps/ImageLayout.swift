@@ -15,8 +15,13 @@ struct ImageLayout: Sendable {
 
     let table: PartitionTable
     let drive: Drive?
-    /// The EFI system partition, when the image has one.
+    /// The EFI system partition, when the disk gets one.
     let efiSystem: (number: Int, partition: Partition)?
+    /// What is made around an image of a root partition; `nil` for an image of a whole disk.
+    let parts: DiskParts?
+
+    /// Where the image's first byte goes.
+    var imageOffset: Int64 { parts?.root.range.lowerBound ?? 0 }
 
     /// Reads the image's own table and makes the disk's out of it.
     ///
@@ -50,6 +55,108 @@ struct ImageLayout: Sendable {
             )
         }
         efiSystem = table.partitions.first { $0.partition.type == .efiSystem }
+        parts = nil
+    }
+
+    /// Lays out a disk for an image that is the root partition's file system.
+    ///
+    /// `previous`: the table that the disk holds. `newID`: makes an identity.
+    /// - Throws: `StepFailure` when something does not fit, or when the ephemeral partition is to be kept
+    ///   and the disk has another one.
+    init(
+        partitionsFor manifest: ImageManifest,
+        _ order: WireWriteImage,
+        on geometry: DiskGeometry,
+        previous: PartitionTable?,
+        time: Timestamp,
+        newID: () -> GUID
+    ) throws(StepFailure) {
+        do throws(MalformedPartitionTable) {
+            let parts = try DiskParts(
+                order.partitions,
+                driveBytes: order.configDrive.isEmpty ? 0 : Self.driveBytes,
+                isUEFI: order.bootMode == "uefi",
+                on: geometry,
+                previous: previous,
+                newID: newID
+            )
+            let rootBytes = Int64(parts.root.range.count)
+            guard manifest.imageBytes <= rootBytes else {
+                throw MalformedPartitionTable(
+                    "the image has \(ByteCount(manifest.imageBytes)) and the root partition "
+                        + "\(ByteCount(rootBytes))"
+                )
+            }
+            drive = try parts.drive.map { part throws(MalformedPartitionTable) in
+                Drive(image: try Self.driveImage(order, time), range: part.range)
+            }
+            table = parts.table
+            efiSystem = table.partitions.first { $0.partition.type == .efiSystem }
+            self.parts = parts
+        } catch {
+            throw StepFailure(
+                "cannot write image \(order.image) to \(geometry.path): the disk cannot be laid out: "
+                    + "\(error); change root_gb, swap_mb, ephemeral_gb or preserve_ephemeral of the "
+                    + "node's instance_info",
+                retryable: false
+            )
+        }
+    }
+
+    /// What nobody needs any more once the image is there: to be told to the device.
+    func unused(_ manifest: ImageManifest, _ geometry: DiskGeometry) -> [Range<Int64>] {
+        let image = imageOffset..<(imageOffset + manifest.imageBytes)
+        guard let parts else { return (0..<geometry.bytes).subtracting([image]) }
+        return madeRange.subtracting([image] + (parts.keptRange.map { [$0] } ?? []))
+    }
+
+    /// What must read as zero beside the image's holes: a config drive of an earlier deployment must not
+    /// outlive it, nor a boot loader be found before the new one is there.
+    func forgotten(_ manifest: ImageManifest, _ geometry: DiskGeometry) -> [Range<Int64>] {
+        let end = geometry.bytes - Self.driveBytes - 2 << 20
+        let block = Int64(geometry.blockBytes)
+        guard let parts else {
+            guard drive == nil else { return [] }
+            let old = max(manifest.imageBytes, end)
+            guard old < geometry.bytes else { return [] }
+            return [((old + block - 1) / block * block)..<geometry.bytes]
+        }
+        var ranges: [Range<Int64>] = []
+        if let efi = parts.efiSystem?.range {
+            ranges.append(efi.lowerBound..<(efi.lowerBound + 1 << 20))
+        }
+        let image = imageOffset..<(imageOffset + manifest.imageBytes)
+        let kept = parts.keptRange.map { [$0] } ?? []
+        let last = max(end, madeRange.lowerBound) / block * block
+        guard last < madeRange.upperBound else { return ranges }
+        return ranges + (last..<madeRange.upperBound).subtracting([image] + kept)
+    }
+
+    /// Config drives that the disk's table names and the new content does not cover.
+    func oldDrives(_ previous: PartitionTable?, _ manifest: ImageManifest) -> [Range<Int64>] {
+        guard let previous else { return [] }
+        var covered = [imageOffset..<(imageOffset + manifest.imageBytes)]
+        if let drive { covered.append(drive.range) }
+        if let kept = parts?.keptRange { covered.append(kept) }
+        return previous.partitions.map(\.partition)
+            .filter { $0.name == ConfigDriveImage.label }
+            .flatMap { previous.range(of: $0).subtracting(covered) }
+    }
+
+    /// What lies between the two ends of the partition table.
+    private var madeRange: Range<Int64> {
+        Int64(table.firstUsable) * Int64(table.blockBytes)..<table.tailOffset
+    }
+
+    private static func driveImage(
+        _ order: WireWriteImage,
+        _ time: Timestamp
+    ) throws(MalformedPartitionTable) -> ConfigDriveImage {
+        do throws(MalformedConfigDrive) {
+            return try ConfigDriveImage(files: order.configDrive.mapValues(Array.init), time: time)
+        } catch {
+            throw MalformedPartitionTable("the config drive cannot be made: \(error)")
+        }
     }
 
     /// Says whether the image fits at all, before anything is fetched for it.
@@ -74,12 +181,7 @@ struct ImageLayout: Sendable {
         _ time: Timestamp
     ) throws(MalformedPartitionTable) -> Drive? {
         guard !order.configDrive.isEmpty else { return nil }
-        let image: ConfigDriveImage
-        do throws(MalformedConfigDrive) {
-            image = try ConfigDriveImage(files: order.configDrive.mapValues(Array.init), time: time)
-        } catch {
-            throw MalformedPartitionTable("the config drive cannot be made: \(error)")
-        }
+        let image = try driveImage(order, time)
         let partition = try table.addLast(
             name: ConfigDriveImage.label,
             type: .linuxFileSystem,

@@ -19,6 +19,11 @@ struct ImageManifest: Sendable, Equatable {
         let digest: SHA256Digest
 
         var range: Range<Int64> { offset..<(offset + Int64(bytes)) }
+
+        /// The same content further behind.
+        func moved(by distance: Int64) -> Extent {
+            Extent(offset: offset + distance, bytes: bytes, digest: digest)
+        }
     }
 
     /// Why a manifest is not taken, as a clause.

@@ -50,33 +50,38 @@ actor ImageWriter {
     private struct Plan {
         let manifest: ImageManifest
         let layout: ImageLayout
-        /// The first chunk as it will stand on the disk.
+        /// The first bytes as they will stand on the disk: the table, and of a whole disk's image the
+        /// first chunk.
         let head: [UInt8]
-        /// All others.
+        /// The chunks that are not in the head, where they belong on the disk.
         let extents: [ImageManifest.Extent]
+        /// Config drives of earlier deployments that nothing of this one covers.
+        let oldDrives: [Range<Int64>]
     }
 
     /// Does it all.
-    /// - Returns: the numbers of the report; device and choice are left to the caller.
-    func run() async throws -> WireWrittenImage {
+    /// - Returns: the numbers of the report, whose device and choice are left to the caller; and how the
+    ///   disk is laid out.
+    func run() async throws -> (WireWrittenImage, ImageLayout) {
         let start = seams.time.elapsed
         let plan = try await makePlan()
         let comparing = try survey(plan)
-        try invalidate()
+        try forget(plan.oldDrives)
+        try invalidate(plan.layout)
         try clear(plan)
         let counts = try await writeChunks(plan, comparing: comparing)
         report.progress(StepProgress(phase: "flush"))
         try disk.flush()
         try finish(plan)
         let readBack = try verify(plan)
-        setBootEntry(plan.layout)
+        if plan.layout.parts == nil { setBootEntry(plan.layout) }
         var written = WireWrittenImage()
         written.imageBytes = UInt64(plan.manifest.imageBytes)
         written.writtenBytes = UInt64(counts.written) + UInt64(plan.head.count)
         written.keptBytes = UInt64(counts.kept)
         written.readBackBytes = UInt64(readBack)
         written.seconds = (seams.time.elapsed - start).inSeconds
-        return written
+        return (written, plan.layout)
     }
 
     // MARK: - Before the first write
@@ -84,6 +89,29 @@ actor ImageWriter {
     private func makePlan() async throws -> Plan {
         report.progress(StepProgress(phase: "manifest"))
         let source = try seams.sources.open(order, in: context)
+        let manifest = try await fetchManifest(source)
+        guard order.hasPartitions else { return try await planWholeDisk(manifest, source) }
+        let previous = disk.partitionTable()
+        let layout = try ImageLayout(
+            partitionsFor: manifest,
+            order,
+            on: disk.geometry,
+            previous: previous,
+            time: seams.time.now,
+            newID: { GUID(random: seams.random.bytes(16)) }
+        )
+        var head = [UInt8](repeating: 0, count: Self.firstBytes)
+        layout.table.place(into: &head)
+        return Plan(
+            manifest: manifest,
+            layout: layout,
+            head: head,
+            extents: manifest.extents.map { $0.moved(by: layout.imageOffset) },
+            oldDrives: layout.oldDrives(previous, manifest)
+        )
+    }
+
+    private func fetchManifest(_ source: any ImageSource) async throws -> ImageManifest {
         var bytes: [UInt8] = []
         try await source.fetch("/manifest", bytesMax: ImageManifest.bytesMax, into: &bytes)
         guard SHA256Digest(of: bytes).bytes == Array(order.manifestDigest) else {
@@ -93,9 +121,8 @@ actor ImageWriter {
                 retryable: false
             )
         }
-        let manifest: ImageManifest
         do throws(ImageManifest.Malformed) {
-            manifest = try ImageManifest(json: bytes)
+            return try ImageManifest(json: bytes)
         } catch {
             throw StepFailure(
                 "cannot write image \(order.image): its manifest is not taken: \(error.reason); "
@@ -103,11 +130,18 @@ actor ImageWriter {
                 retryable: false
             )
         }
+    }
+
+    private func planWholeDisk(
+        _ manifest: ImageManifest,
+        _ source: any ImageSource
+    ) async throws -> Plan {
         try ImageLayout.check(manifest, order, disk.geometry)
         let buffer = AlignedBuffer(bytes: manifest.chunkBytes)
         if let first = manifest.extents.first, first.offset == 0 {
             let loader = ChunkLoader(image: order.image, source: source)
-            try await loader.load(first, packed: &bytes, into: buffer.bytes)
+            var packed: [UInt8] = []
+            try await loader.load(first, packed: &packed, into: buffer.bytes)
         }
         // A table may stand where the image has none, and then reads as zero.
         let first = manifest.extents.first.map { $0.offset == 0 ? $0.bytes : 0 } ?? 0
@@ -127,7 +161,8 @@ actor ImageWriter {
             manifest: manifest,
             layout: layout,
             head: head,
-            extents: manifest.extents.filter { $0.offset > 0 }
+            extents: manifest.extents.filter { $0.offset > 0 },
+            oldDrives: layout.oldDrives(disk.partitionTable(), manifest)
         )
     }
 
@@ -153,13 +188,39 @@ actor ImageWriter {
 
     // MARK: - Writing
 
+    /// Empties what must not outlive an earlier deployment, while its table still tells where it is.
+    private func forget(_ ranges: [Range<Int64>]) throws {
+        guard !ranges.isEmpty else { return }
+        for range in ranges { try zero(range) }
+        try disk.flush()
+    }
+
     /// Takes both ends of the old partition table away, so that nothing boots from a disk half written.
-    private func invalidate() throws {
+    ///
+    /// Where a partition keeps its content, a table that has only this one takes its place. Its two copies
+    /// are written one after the other: at every moment one of them is whole.
+    private func invalidate(_ layout: ImageLayout) throws {
+        if let kept = layout.parts?.keptTable {
+            try disk.put(kept.tail, at: kept.tailOffset)
+            try disk.flush()
+            var head = [UInt8](repeating: 0, count: Self.firstBytes)
+            kept.place(into: &head)
+            try disk.put(head, at: 0)
+            return try disk.flush()
+        }
         let end = disk.geometry.bytes
         let edge = min(Self.edgeBytes, end)
         try disk.put([UInt8](repeating: 0, count: Self.firstBytes), at: 0)
         try disk.put([UInt8](repeating: 0, count: Int(edge)), at: end - edge)
         try disk.flush()
+    }
+
+    private func zero(_ range: Range<Int64>) throws {
+        if disk.geometry.clearsQuickly {
+            try disk.clear(range, by: .zero)
+        } else {
+            try clearSlowly(range)
+        }
     }
 
     /// Makes everything that is no chunk read as zero (inside the image) or unused (behind it).
@@ -168,27 +229,20 @@ actor ImageWriter {
     /// file systems rely on, are cleared by a request that does promise them. What is written anyway is not
     /// discarded before: writing tells the disk as much.
     private func clear(_ plan: Plan) throws {
-        let image = plan.manifest.imageBytes
+        let (manifest, layout) = (plan.manifest, plan.layout)
         report.progress(StepProgress(phase: "discard"))
-        try disk.clear(image..<disk.geometry.bytes, by: .discard)
-        var holes = plan.manifest.holes
-        // A config drive of an earlier deployment must not outlive it.
-        let old = max(image, disk.geometry.bytes - ImageLayout.driveBytes - 2 * Self.edgeBytes)
-        if plan.layout.drive == nil, old < disk.geometry.bytes {
-            let block = Int64(disk.geometry.blockBytes)
-            holes.append(((old + block - 1) / block * block)..<disk.geometry.bytes)
-        }
+        for range in layout.unused(manifest, disk.geometry) { try disk.clear(range, by: .discard) }
+        let start = layout.imageOffset
+        let holes =
+            manifest.holes.map { ($0.lowerBound + start)..<($0.upperBound + start) }
+            + layout.forgotten(manifest, disk.geometry)
         let total = holes.reduce(Int64(0)) { $0 + Int64($1.count) }
         var done: Int64 = 0
         let quick = disk.geometry.clearsQuickly
         let text = quick ? "" : "the disk cannot clear ranges itself: holes are read and zeroed"
         for hole in holes {
             try Task.checkCancellation()
-            if quick {
-                try disk.clear(rounded(hole), by: .zero)
-            } else {
-                try clearSlowly(rounded(hole))
-            }
+            try zero(rounded(hole))
             done += Int64(hole.count)
             report.progress(
                 StepProgress(
@@ -257,18 +311,19 @@ actor ImageWriter {
             let content = drive.image.bytes
             let count = disk.rounded(content.count)
             let rest = (drive.range.lowerBound + Int64(count))..<drive.range.upperBound
-            if disk.geometry.clearsQuickly {
-                try disk.clear(rest, by: .zero)
-            } else {
-                try clearSlowly(rest)
-            }
+            try zero(rest)
             let padding = [UInt8](repeating: 0, count: count - content.count)
             try disk.put(content + padding, at: drive.range.lowerBound)
+        }
+        if let parts = plan.layout.parts, let swap = parts.swap {
+            try disk.put(parts.swapHeader, at: swap.range.lowerBound)
         }
         let first = min(Self.firstBytes, plan.head.count)
         try disk.put(Array(plan.head[first...]), at: Int64(first))
         try disk.flush()
         try disk.put(plan.layout.table.tail, at: plan.layout.table.tailOffset)
+        // The other copy is all that tells of a partition that is to be kept.
+        if plan.layout.parts?.keptTable != nil { try disk.flush() }
         try disk.put(Array(plan.head[..<first]), at: 0)
         try disk.flush()
         do {
@@ -286,6 +341,9 @@ actor ImageWriter {
         var checks = [(Int64(0), plan.head), (table.tailOffset, table.tail)]
         if let drive = plan.layout.drive {
             checks.append((drive.range.lowerBound, drive.image.bytes))
+        }
+        if let parts = plan.layout.parts, let swap = parts.swap {
+            checks.append((swap.range.lowerBound, parts.swapHeader))
         }
         var done: Int64 = 0
         for (offset, bytes) in checks {
@@ -321,16 +379,41 @@ actor ImageWriter {
 
     private func setBootEntry(_ layout: ImageLayout) {
         guard order.bootMode == "uefi" else { return }
+        seams.firmware.bootFirst(layout, report)
+    }
+}
+
+extension FirmwareVariables {
+    /// Puts the disk's loader first, where the firmware lets us.
+    func bootFirst(_ layout: ImageLayout, _ report: any StepReporter) {
         guard let (number, partition) = layout.efiSystem else {
             report.log(["the image has no EFI system partition: no boot entry is set"])
             return
         }
         do {
-            let entry = try seams.firmware.bootFirst(number: number, partition: partition)
+            let entry = try bootFirst(number: number, partition: partition)
             report.log(["\(entry) starts the image; it is first in the boot order"])
         } catch {
             // Firmware then finds the loader by itself at its standard place.
             report.log(["\(error): the firmware keeps its own boot order"])
+        }
+    }
+}
+
+extension Disk {
+    /// The partition table that stands on the disk, the backup where the primary one is broken; `nil` when
+    /// there is none that makes sense.
+    func partitionTable() -> PartitionTable? {
+        let (bytes, block) = (geometry.bytes, geometry.blockBytes)
+        let count = min(bytes, Int64(PartitionTable.headBytesMax)) / Int64(block) * Int64(block)
+        do {
+            let head = try self.bytes(0..<count)
+            return try PartitionTable(head: head, blockBytes: block, bytes: bytes)
+        } catch {
+            // What cannot be read or understood is no table; the other copy may be one.
+            guard let tail = try? self.bytes((bytes - count)..<bytes) else { return nil }
+            // Neither may be.
+            return try? PartitionTable(tail: tail, blockBytes: block, bytes: bytes)
         }
     }
 }

@@ -95,6 +95,7 @@ package struct StepTable: StepRunner {
     package var eraseMetadata: (any StepRunner)?
     package var eraseDisks: (any StepRunner)?
     package var writeImage: (any StepRunner)?
+    package var startRescue: (any StepRunner)?
     package var restart: (any StepRunner)?
     package var applyStep: (any StepRunner)?
     package var validate: (any StepRunner)?
@@ -125,6 +126,7 @@ package struct StepTable: StepRunner {
         case .eraseMetadata: ("erase_metadata", eraseMetadata)
         case .eraseDisks: ("erase_disks", eraseDisks)
         case .writeImage: ("write_image", writeImage)
+        case .startRescue: ("start_rescue", startRescue)
         case .restart: ("restart", restart)
         case .applyStep: ("apply_step", applyStep)
         case .validate: ("validate", validate)

@@ -10,6 +10,7 @@ package struct WriteImage: StepRunner {
         let disks: any DiskAccess
         let sources: any ImageSources
         let firmware: any FirmwareVariables
+        let fileSystems: any FileSystems
         let time: any TimeSource
         let random: any RandomSource
         let executor: @Sendable (String) -> any SerialExecutor
@@ -24,6 +25,7 @@ package struct WriteImage: StepRunner {
             disks: any DiskAccess,
             sources: any ImageSources,
             firmware: any FirmwareVariables,
+            fileSystems: any FileSystems,
             time: any TimeSource,
             random: any RandomSource,
             executor: @escaping @Sendable (String) -> any SerialExecutor,
@@ -34,6 +36,7 @@ package struct WriteImage: StepRunner {
             self.disks = disks
             self.sources = sources
             self.firmware = firmware
+            self.fileSystems = fileSystems
             self.time = time
             self.random = random
             self.executor = executor
@@ -52,17 +55,20 @@ package struct WriteImage: StepRunner {
     ) async throws -> WireCommandResult.OneOf_Outcome {
         let order = command.writeImage
         let choice = try choose(order, report)
-        let disk = try open(choice.disk, order)
-        let writer = ImageWriter(
-            executor: seams.executor("write-image"),
-            order: order,
-            context: context,
-            seams: seams,
-            disk: disk,
-            report: report
-        )
         do {
-            var written = try await writer.run()
+            var (written, layout) = try await write(order, to: choice.disk, in: context, report)
+            if let parts = layout.parts {
+                let filler = PartitionFiller(
+                    executor: seams.executor("partitions"),
+                    order: order,
+                    disk: choice.disk.path,
+                    layout: layout,
+                    parts: parts,
+                    seams: seams,
+                    report: report
+                )
+                try await filler.run()
+            }
             written.device = choice.disk.path
             written.serial = choice.disk.serial
             written.choice = choice.explanations
@@ -74,6 +80,25 @@ package struct WriteImage: StepRunner {
                 retryable: true
             )
         }
+    }
+
+    /// Writes the image; the disk is nobody's any more when this returns.
+    private func write(
+        _ order: WireWriteImage,
+        to device: BlockDevice,
+        in context: StepContext,
+        _ report: some StepReporter
+    ) async throws -> (WireWrittenImage, ImageLayout) {
+        let disk = try open(device, order)
+        let writer = ImageWriter(
+            executor: seams.executor("write-image"),
+            order: order,
+            context: context,
+            seams: seams,
+            disk: disk,
+            report: report
+        )
+        return try await writer.run()
     }
 
     private func choose(

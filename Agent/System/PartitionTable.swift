@@ -1,3 +1,5 @@
+import Protocol
+
 /// Why a partition table is not taken.
 package struct MalformedPartitionTable: Error, Sendable, Hashable, CustomStringConvertible {
     /// A clause: `the header's checksum is wrong`.
@@ -29,6 +31,11 @@ package struct GUID: Sendable, Hashable, CustomStringConvertible {
     package static let efiSystem = GUID(bytes: [
         0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9,
         0x3b,
+    ])
+    /// Linux swap space.
+    package static let linuxSwap = GUID(bytes: [
+        0x6d, 0xfd, 0x57, 0x06, 0xab, 0xa4, 0xc4, 0x43, 0x84, 0xe5, 0x09, 0x33, 0xc8, 0x4b, 0x4f,
+        0x4f,
     ])
     /// Linux file system.
     package static let linuxFileSystem = GUID(bytes: [
@@ -86,7 +93,83 @@ package struct PartitionTable: Sendable, Equatable {
         slots.enumerated().compactMap { index, slot in slot.map { (index + 1, $0) } }
     }
 
+    // MARK: - Making
+
+    /// An empty table of 128 entries for a whole disk.
+    /// - Throws: `MalformedPartitionTable` when the disk is too small for one.
+    package init(
+        emptyOn bytes: Int64,
+        blockBytes: Int,
+        diskID: GUID
+    ) throws(MalformedPartitionTable) {
+        let blocks = UInt64(bytes) / UInt64(blockBytes)
+        let area = UInt64(Self.entryBytes * 128 / blockBytes)
+        guard blocks > 2 * (area + 2) else {
+            throw MalformedPartitionTable("the disk is too small for one")
+        }
+        self.blockBytes = blockBytes
+        self.diskID = diskID
+        slots = [Partition?](repeating: nil, count: 128)
+        entriesBlock = 2
+        firstUsable = 2 + area
+        lastUsable = blocks - 2 - area
+        diskBlocks = blocks
+        bootSector = Self.protectiveBootSector(blocks)
+    }
+
+    /// A boot sector without code whose one entry covers the disk.
+    private static func protectiveBootSector(_ blocks: UInt64) -> [UInt8] {
+        var sector = [UInt8](repeating: 0, count: 512)
+        let entry: [UInt8] =
+            [0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff] + littleEndian(UInt32(1))
+            + littleEndian(UInt32(clamping: blocks - 1))
+        sector.replaceSubrange(446..<462, with: entry)
+        sector.replaceSubrange(510..<512, with: [0x55, 0xaa])
+        return sector
+    }
+
     // MARK: - Reading
+
+    /// Reads the backup table out of the last bytes of a disk, as if it stood at the beginning.
+    ///
+    /// `tail`: the last bytes of the disk; `headBytesMax` are enough.
+    /// - Throws: `MalformedPartitionTable`, also for a backup whose entries do not stand right before it.
+    package init(
+        tail: [UInt8],
+        blockBytes: Int,
+        bytes: Int64
+    ) throws(MalformedPartitionTable) {
+        guard bytes % Int64(blockBytes) == 0, tail.count % blockBytes == 0,
+            tail.count >= 3 * blockBytes
+        else { throw MalformedPartitionTable("it is too short for one") }
+        let last = Array(tail[(tail.count - blockBytes)...])
+        var header = try Self.header([UInt8](repeating: 0, count: blockBytes) + last, blockBytes)
+            .bytes.prefix(Self.headerBytes)
+        let blocks = UInt64(bytes) / UInt64(blockBytes)
+        let fields = Fields(Array(header), at: 0)
+        let count = Int(fields.half(80))
+        guard (1...Self.entriesMax).contains(count) else {
+            throw MalformedPartitionTable("it has \(count) entries")
+        }
+        let entryBlocks = (count * Self.entryBytes + blockBytes - 1) / blockBytes
+        guard fields.word(24) == blocks - 1,
+            fields.word(72) == blocks - 1 - UInt64(entryBlocks),
+            tail.count > (entryBlocks + 1) * blockBytes
+        else { throw MalformedPartitionTable("its backup stands elsewhere") }
+        let start = tail.count - (entryBlocks + 1) * blockBytes
+        header.replaceSubrange(
+            12..<20,
+            with: littleEndian(UInt32(Self.headerBytes)) + [0, 0, 0, 0]
+        )
+        header.replaceSubrange(24..<40, with: littleEndian(UInt64(1)) + littleEndian(blocks - 1))
+        header.replaceSubrange(72..<80, with: littleEndian(UInt64(2)))
+        header.replaceSubrange(16..<20, with: littleEndian(crc32(Array(header))))
+        var head = Self.protectiveBootSector(blocks)
+        head += [UInt8](repeating: 0, count: blockBytes - head.count) + header
+        head += [UInt8](repeating: 0, count: blockBytes - Self.headerBytes)
+        head += tail[start..<(tail.count - blockBytes)]
+        try self.init(head: head, blockBytes: blockBytes, bytes: bytes)
+    }
 
     /// Reads the primary table out of the first bytes of an image or disk.
     ///
@@ -264,6 +347,51 @@ package struct PartitionTable: Sendable, Equatable {
         )
         slots[slot] = partition
         return partition
+    }
+
+    /// Adds a partition behind all others, begun at a multiple of 1 MiB.
+    /// - Returns: its number, from 1, and where it lies.
+    /// - Throws: `MalformedPartitionTable` when there is no room.
+    package mutating func append(
+        name: String,
+        type: GUID,
+        id: GUID,
+        bytes: Int64
+    ) throws(MalformedPartitionTable) -> (number: Int, partition: Partition) {
+        let alignment = UInt64((1 << 20) / blockBytes)
+        let used = partitions.map(\.partition.lastBlock).max().map { $0 + 1 } ?? firstUsable
+        let first = (used + alignment - 1) / alignment * alignment
+        let count = UInt64(bytes) / UInt64(blockBytes)
+        guard let slot = slots.firstIndex(of: nil), count > 0, first + count <= lastUsable + 1
+        else {
+            throw MalformedPartitionTable(
+                "there is no room for the partition \(name) of \(ByteCount(bytes))"
+            )
+        }
+        let partition = Partition(
+            type: type,
+            id: id,
+            firstBlock: first,
+            lastBlock: first + count - 1,
+            attributes: 0,
+            name: name
+        )
+        slots[slot] = partition
+        return (slot + 1, partition)
+    }
+
+    /// Takes all partitions out but the one with this number.
+    package mutating func keepOnly(_ number: Int) {
+        for index in slots.indices where index != number - 1 { slots[index] = nil }
+    }
+
+    /// Replaces the identity of a partition.
+    package mutating func set(id: GUID, of number: Int) { slots[number - 1]?.id = id }
+
+    /// The bytes that a partition takes on the disk.
+    package func range(of partition: Partition) -> Range<Int64> {
+        Int64(partition.firstBlock) * Int64(blockBytes)..<(Int64(partition.lastBlock) + 1)
+            * Int64(blockBytes)
     }
 
     // MARK: - Writing

@@ -16,6 +16,8 @@ package struct ProcessRequest: Sendable {
     package var budget: Duration
     /// Bytes kept of each output stream; more is read and thrown away, the newest is kept.
     package var outputBytesMax: Int
+    /// What it left running when it ended goes on, as with a daemon; otherwise it is killed.
+    package var keepsChildren: Bool
     /// Called with each line of both output streams as it comes, from the process's own thread.
     package var onLine: (@Sendable (String) -> Void)?
 
@@ -27,6 +29,7 @@ package struct ProcessRequest: Sendable {
         directory: String? = nil,
         budget: Duration,
         outputBytesMax: Int = 1 << 20,
+        keepsChildren: Bool = false,
         onLine: (@Sendable (String) -> Void)? = nil
     ) {
         self.program = program
@@ -36,6 +39,7 @@ package struct ProcessRequest: Sendable {
         self.directory = directory
         self.budget = budget
         self.outputBytesMax = outputBytesMax
+        self.keepsChildren = keepsChildren
         self.onLine = onLine
     }
 
@@ -227,7 +231,7 @@ private struct Child: ~Copyable {
                 deadline = .max
             }
         }
-        // The process is gone; whatever it left in its group goes too.
+        // The process is gone; whatever it left in its group goes too, unless it may stay.
         let status = reap()
         output.finish()
         errors.finish()
@@ -293,7 +297,7 @@ private struct Child: ~Copyable {
     }
 
     private mutating func reap() -> Int32 {
-        kill(-pid, SIGKILL)
+        if !request.keepsChildren { kill(-pid, SIGKILL) }
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0, errno == EINTR {}
         return status

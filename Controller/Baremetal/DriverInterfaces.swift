@@ -6,7 +6,7 @@ enum DriverInterfaces {
         "firmware_interface": ["no-firmware"], "inspect_interface": ["agent", "no-inspect"],
         "management_interface": ["ipmitool", "noop"], "network_interface": ["noop", "flat"],
         "power_interface": ["ipmitool"], "raid_interface": ["no-raid"],
-        "rescue_interface": ["no-rescue"], "storage_interface": ["noop"],
+        "rescue_interface": ["agent", "no-rescue"], "storage_interface": ["noop"],
         "vendor_interface": ["no-vendor"],
     ]
 

@@ -198,6 +198,8 @@ package enum AgentWork: Sendable, Equatable {
     case writeImage(DeployOrder)
     /// A step of a plan.
     case step(NodeStep)
+    /// Somebody may log in to the ramdisk.
+    case startRescue
 }
 
 /// Says that a node's state has no row for a wish.

@@ -139,13 +139,11 @@ package enum NodeLifecycle {
             wish(.serviceHold, .unhold, .servicing, .serviceHold, .active),
             wish(.serviceHold, .abort, .serviceFailed),
             fact(.rescuing, .rescued, .rescue),
-            fact(.rescuing, .refused, .rescueFailed),
-            fact(.rescuing, .budgetExceeded, .rescueFailed),
-            wish(.rescuing, .abort, .rescueFailed),
             fact(.unrescuing, .unrescued, .active),
             fact(.unrescuing, .refused, .unrescueFailed),
             fact(.unrescuing, .budgetExceeded, .unrescueFailed),
         ]
+        + ramdisk(.rescuing, done: [.rescue], failed: .rescueFailed)
         + [.active, .serviceFailed, .rescue, .rescueFailed, .unrescueFailed].map {
             wish($0, .rescue, .rescuing)
         }
@@ -250,7 +248,10 @@ extension Node {
         case .unhold: endRest(at: now)
         case .rescue:
             if let installation = state.installation {
-                begin(.rescuing(installation: installation))
+                var job = RamdiskJob(at: now)
+                // The ramdisk that installed it may look alive for half a minute.
+                job.sessionsSince = now
+                begin(.rescuing(installation: installation, job: job))
             }
         case .unrescue:
             if let installation = state.installation {
@@ -288,7 +289,7 @@ extension Node {
         case .deploying, .deployHold: begin(.deployFailed)
         case .servicing(let job), .serviceHold(let job):
             begin(.serviceFailed(installation: job.installation))
-        case .rescuing(let installation): begin(.rescueFailed(installation: installation))
+        case .rescuing(let installation, _): begin(.rescueFailed(installation: installation))
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
             .active, .deleting, .error, .adopting, .adoptFailed, .rescue, .rescueFailed,
             .unrescuing, .unrescueFailed:
@@ -315,7 +316,10 @@ extension Node {
         case .deleting: takeDeleting(fact, at: now)
         case .adopting(let order): takeAdopting(order, fact, at: now)
         case .servicing(let job): takeServicing(job, fact, at: now)
-        case .rescuing(let installation): takeRescue(installation, fact, isEntering: true)
+        case .rescuing(let installation, let job?):
+            takeRescue(installation, job, fact, at: now)
+        case .rescuing(let installation, nil):
+            takeRescue(installation, fact, isEntering: true)
         case .unrescuing(let installation): takeRescue(installation, fact, isEntering: false)
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
             .active, .error, .adoptFailed, .cleanHold, .deployHold, .serviceHold, .serviceFailed,

@@ -56,7 +56,8 @@ extension NodeReconciler {
             guard time.now >= until else { return .wait("the step's time to pass", until: until) }
             return try await apply(.stepDone, to: node, cause: "the step's time has passed")
         case .takeDriverStep(let step): return try await take(step, of: node)
-        case .enterRescue, .leaveRescue:
+        case .leaveRescue: return try await leaveRescue(node)
+        case .enterRescue:
             let message = "cannot rescue node \(node.label): its driver has no rescue interface"
             return try await apply(.refused(message), to: node, cause: message)
         }
@@ -164,19 +165,7 @@ extension NodeReconciler {
             return .wait("the agent to end another command", until: now + Self.lookAgain)
         }
         guard try await keys.mayReceiveSecrets(node.id, role: .ramdisk) else {
-            if let job = node.state.ramdiskJob, job.boots < NodeLifecycle.bootsMax {
-                return try await apply(
-                    .agentMissing,
-                    to: node,
-                    cause: "another key came with the same token: the machine is booted anew"
-                )
-            }
-            return try await meet(
-                "cannot trust the agent of node \(node.label): another key came with the same token; accept the right fingerprint or boot the machine anew",
-                detail: session.address,
-                node,
-                true
-            )
+            return try await distrust(session, of: node)
         }
         var wire = WireCommand()
         wire.id = command.text
@@ -194,8 +183,40 @@ extension NodeReconciler {
                 return try await apply(.refused(fault.message), to: node, cause: fault.message)
             }
             wire.budgetSeconds = seconds(budgets.write)
+        case .startRescue:
+            guard let rescue = try await makeRescue(node) else {
+                let message = "its rescue password is not kept any more; ask for the rescue again"
+                return try await apply(.refused(message), to: node, cause: message)
+            }
+            wire.body = .startRescue(rescue)
+            wire.budgetSeconds = seconds(budgets.rescue)
         }
         return await hand(wire, command, to: session)
+    }
+
+    /// Another key came with the same token: the machine is booted anew, or somebody must decide.
+    private func distrust(_ session: AgentSession, of node: Node) async throws -> Outcome {
+        if let job = node.state.ramdiskJob, job.boots < NodeLifecycle.bootsMax {
+            return try await apply(
+                .agentMissing,
+                to: node,
+                cause: "another key came with the same token: the machine is booted anew"
+            )
+        }
+        return try await meet(
+            "cannot trust the agent of node \(node.label): another key came with the same token; accept the right fingerprint or boot the machine anew",
+            detail: session.address,
+            node,
+            true
+        )
+    }
+
+    private func makeRescue(_ node: Node) async throws -> WireStartRescue? {
+        guard let hash = try await service.rescueHash(of: node.id) else { return nil }
+        var wire = WireStartRescue()
+        wire.user = RescueAccess.user
+        wire.passwordHash = hash.reveal()
+        return wire
     }
 
     /// The command that a step comes to.
@@ -257,6 +278,7 @@ extension NodeReconciler {
         )
         wire.hints = node.rootDeviceHints
         wire.bootMode = node.bootMode.rawValue
+        if let partitions = order.partitions { wire.partitions = partitions.wire }
         var agent: BootDocument?
         if order.hasAgent {
             let token = try await keys.issueToken(

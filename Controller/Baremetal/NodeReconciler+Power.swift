@@ -112,7 +112,7 @@ extension NodeReconciler {
     func bootRamdisk(_ node: Node) async throws -> Outcome {
         // Keys of an older boot are worth nothing any more; those of an installed system only where it
         // is about to be overwritten.
-        let keepsSystem = if case .inspecting = node.state { true } else { false }
+        let keepsSystem = [.inspecting, .rescuing].contains(node.state.name)
         try await keys.revokeKeys(of: node.id, role: keepsSystem ? .ramdisk : nil)
         return try await withBMC(node) { bmc, power in
             try await bring(node, to: .off, bmc, power)
@@ -137,6 +137,21 @@ extension NodeReconciler {
                 to: node,
                 cause: "the disk is the boot device"
             )
+        }
+    }
+
+    /// Off, the disk for good, on: the installed system runs again.
+    func leaveRescue(_ node: Node) async throws -> Outcome {
+        try await keys.revokeKeys(of: node.id, role: .ramdisk)
+        return try await withBMC(node) { bmc, power in
+            try await bring(node, to: .off, bmc, power)
+            try await power.setBootDevice(.disk, persistent: true, mode: node.bootMode, of: bmc)
+            try await bring(node, to: .on, bmc, power)
+            return try await apply(
+                .unrescued,
+                to: node,
+                cause: "switched on from its disk"
+            ) { $0.powerState = .on }
         }
     }
 

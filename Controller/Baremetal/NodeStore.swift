@@ -88,6 +88,7 @@ package let baremetalMigrations = [
     erasureTables,
     planMigration,
     mediaTables,
+    rescueTables,
 ]
 
 extension Transaction {

@@ -123,6 +123,9 @@ extension Node {
         case .servicing(var job):
             job.since = now
             state = .servicing(job: job)
+        case .rescuing(let installation, var job?):
+            job.since = now
+            state = .rescuing(installation: installation, job: job)
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
             .deployFailed, .deployHold, .active, .deleting, .error, .adopting, .adoptFailed,
             .cleanHold, .serviceHold, .serviceFailed, .rescuing, .rescue, .rescueFailed,

@@ -159,7 +159,9 @@ extension Node {
         case .deleting: (.tearDown, stateSince)
         case .adopting: (.adopt, stateSince)
         case .servicing(let job): (job.plan.current?.wait ?? .serviceStep, job.since)
-        case .rescuing: (.rescue, startedAt ?? stateSince)
+        case .rescuing(_, let job?):
+            job.command == nil ? Self.wait(of: job, step: nil) : (.rescue, job.since)
+        case .rescuing(_, nil): (.rescue, startedAt ?? stateSince)
         case .unrescuing: (.unrescue, startedAt ?? stateSince)
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
             .deployHold, .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed,
@@ -252,7 +254,8 @@ extension Node {
         case .adopting: [.verifyBMC]
         case .servicing(let job):
             job.plan.current?.actions(since: job.since, isPowerAsked: powerWish != nil) ?? []
-        case .rescuing: [.enterRescue]
+        case .rescuing(_, let job?): actions(of: job, step: nil, work: .startRescue)
+        case .rescuing(_, nil): [.enterRescue]
         case .unrescuing: [.leaveRescue]
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
             .deployHold, .active, .error, .adoptFailed, .cleanHold, .serviceHold, .serviceFailed,

@@ -120,12 +120,21 @@ extension ProvisionWish {
             )
         case "service": self = .service(try Self.required(body, "service_steps"))
         default:
-            guard body["rescue_password"]?.text?.contains(where: { !$0.isWhitespace }) == true
-            else {
-                throw Fault(.invalid, "cannot rescue a node: rescue_password is missing or empty")
-            }
-            self = .rescue
+            self = .rescue(password: try Self.rescuePassword(body["rescue_password"]?.text))
         }
+    }
+
+    private static func rescuePassword(_ text: String?) throws -> Secret {
+        guard let text, text.contains(where: { !$0.isWhitespace }) else {
+            throw Fault(.invalid, "cannot rescue a node: rescue_password is missing or empty")
+        }
+        guard text.utf8.count <= CryptPassword.passwordBytesMax, !text.utf8.contains(0) else {
+            throw Fault(
+                .invalid,
+                "cannot rescue a node: rescue_password is longer than \(CryptPassword.passwordBytesMax) bytes or has a zero byte"
+            )
+        }
+        return Secret(text)
     }
 
     private static func require(_ minor: Int, _ what: String, _ version: Microversion) throws {

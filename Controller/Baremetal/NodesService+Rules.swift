@@ -226,11 +226,13 @@ extension NodesService {
                 event: event
             )
         }
-        return try await checkedOrder(for: node)
+        return try await checkedOrder(for: node, isWritten: event != "adopt")
     }
 
     /// As `order`, whatever the node's state.
-    func checkedOrder(for node: Node) async throws -> DeployOrder {
+    ///
+    /// `isWritten`: whether the image is to be put on a disk.
+    func checkedOrder(for node: Node, isWritten: Bool = true) async throws -> DeployOrder {
         let source = node.instanceInfo["image_source"]?.text ?? ""
         if drivers[node.driver]?.hasAgent == false, source.isEmpty {
             return DeployOrder(image: random.identifier(), hasAgent: false)
@@ -254,16 +256,20 @@ extension NodesService {
                 "cannot deploy node \(node.label): image \(image.name) is \(image.status.rawValue); upload its content first"
             )
         }
+        let partitions =
+            isWritten
+            ? try node.partitionOrder(for: image, imageBytes: content.diskBytes) : nil
         let largest = try await database.read { transaction in
             try transaction.inventory(of: node.id)?.inventory.largestDisk
         }
-        if let largest, content.diskBytes > largest {
+        let needed = partitions?.totalBytes ?? content.diskBytes
+        if let largest, needed > largest {
             throw Fault(
                 .invalid,
-                "cannot deploy node \(node.label): image \(image.name) needs \(ByteCount(content.diskBytes)), its largest disk has \(ByteCount(largest)); choose a smaller image or another node"
+                "cannot deploy node \(node.label): image \(image.name) needs \(ByteCount(needed)), its largest disk has \(ByteCount(largest)); choose a smaller image or another node"
             )
         }
-        return DeployOrder(image: image.id, hasAgent: image.hasAgent)
+        return DeployOrder(image: image.id, hasAgent: image.hasAgent, partitions: partitions)
     }
 }
 

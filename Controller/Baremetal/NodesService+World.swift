@@ -78,6 +78,17 @@ extension NodesService {
             try await apply(fact, to: node, cause: "the image is written") { node in
                 node.lastLines = choice + [summary]
             }
+        case .rescueStarted(let started):
+            let lines = started.lines
+            try await apply(
+                .commandDone(command, device: ""),
+                to: node,
+                cause: "the rescue system takes its user"
+            ) {
+                $0.lastLines = lines
+            } also: { [sealer] transaction, node in
+                try transaction.save(rescueHash: nil, of: node.id, sealer: sealer)
+            }
         case .stepApplied, .validated, nil:
             let fact = NodeFact.commandFailed(
                 command,

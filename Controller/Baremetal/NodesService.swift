@@ -201,6 +201,7 @@ package final class NodesService: Sendable {
         try NodeAccess.requireChange(of: seen, by: principal, to: "\(wish.verb) node \(seen.label)")
         try checkMaintenance(seen, wish)
         let event = try await event(for: wish, on: seen)
+        let rescueHash = rescueHash(for: wish)
         let node = try await change(reference, by: principal, cause: wish.verb) { node in
             try self.checkMaintenance(node, wish)
             guard !(node.protected.isSet && wish.isDestructive) else {
@@ -220,6 +221,9 @@ package final class NodesService: Sendable {
             if node.attempt != before { node.party = Self.party(of: principal) }
         } also: { transaction, node in
             try note(transaction, node)
+            if wish.changesRescue {
+                try transaction.save(rescueHash: rescueHash, of: node.id, sealer: self.sealer)
+            }
             if wish.isDeployment {
                 try transaction.save(
                     configDrive: wish.configDrive,

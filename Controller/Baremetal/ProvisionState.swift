@@ -73,12 +73,15 @@ package import Protocol
 /// serviceHold ── unhold ──> servicing or active
 /// serviceHold ── abort ──> serviceFailed
 /// rescuing ── rescued ──> rescue
-/// rescuing ── refused ──> rescueFailed
-/// rescuing ── budgetExceeded ──> rescueFailed
-/// rescuing ── abort ──> rescueFailed
 /// unrescuing ── unrescued ──> active
 /// unrescuing ── refused ──> unrescueFailed
 /// unrescuing ── budgetExceeded ──> unrescueFailed
+/// rescuing ── agentMissing ──> rescueFailed
+/// rescuing ── commandDone ──> rescue
+/// rescuing ── commandFailed ──> rescueFailed
+/// rescuing ── refused ──> rescueFailed
+/// rescuing ── budgetExceeded ──> rescueFailed
+/// rescuing ── abort ──> rescueFailed
 /// active ── rescue ──> rescuing
 /// serviceFailed ── rescue ──> rescuing
 /// rescue ── rescue ──> rescuing
@@ -128,7 +131,9 @@ package enum ProvisionState: Sendable, Equatable, Codable {
     case serviceHold(job: ServiceJob)
     case serviceFailed(installation: Installation)
     /// A rescue system is being started beside the installed one.
-    case rescuing(installation: Installation)
+    ///
+    /// Without a job it was begun by a release that had none.
+    case rescuing(installation: Installation, job: RamdiskJob? = nil)
     case rescue(installation: Installation)
     case rescueFailed(installation: Installation)
     /// The installed system is being started again.
@@ -220,7 +225,7 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .servicing: "servicing"
         case .serviceHold: "service hold"
         case .serviceFailed: "service failed"
-        case .rescuing: "rescuing"
+        case .rescuing(_, let job): job?.isAwaitingAgent == true ? "rescue wait" : "rescuing"
         case .rescue: "rescue"
         case .rescueFailed: "rescue failed"
         case .unrescuing: "unrescuing"
@@ -250,10 +255,11 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .inspecting(let job), .cleaning(let job): job
         case .deploying(let deployJob):
             if case .ramdisk(let job) = deployJob.stage { job } else { nil }
+        case .rescuing(_, let job): job
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
             .deployFailed, .deployHold, .active, .deleting, .error, .adopting, .adoptFailed,
-            .cleanHold, .servicing, .serviceHold, .serviceFailed, .rescuing, .rescue,
-            .rescueFailed, .unrescuing, .unrescueFailed:
+            .cleanHold, .servicing, .serviceHold, .serviceFailed, .rescue, .rescueFailed,
+            .unrescuing, .unrescueFailed:
             nil
         }
     }
@@ -262,7 +268,7 @@ package enum ProvisionState: Sendable, Equatable, Codable {
     package var installation: Installation? {
         switch self {
         case .active(let installation), .serviceFailed(let installation),
-            .rescuing(let installation), .rescue(let installation),
+            .rescuing(let installation, _), .rescue(let installation),
             .rescueFailed(let installation), .unrescuing(let installation),
             .unrescueFailed(let installation):
             installation
@@ -348,10 +354,13 @@ package struct DeployOrder: Sendable, Equatable, Codable {
     package let image: ImageID
     /// The image carries our agent: the node is active once that agent says hello.
     package let hasAgent: Bool
+    /// How the disk is laid out; `nil` for an image of a whole disk.
+    package let partitions: PartitionOrder?
 
-    package init(image: ImageID, hasAgent: Bool) {
+    package init(image: ImageID, hasAgent: Bool, partitions: PartitionOrder? = nil) {
         self.image = image
         self.hasAgent = hasAgent
+        self.partitions = partitions
     }
 }
 

@@ -1,4 +1,4 @@
-import Basics
+package import Basics
 import HTTP
 import Protocol
 
@@ -16,7 +16,8 @@ package enum ProvisionWish: Sendable, Equatable {
     case clean([StepRequest], ramdisk: Bool?)
     case service([StepRequest])
     case unhold
-    case rescue
+    /// Starts a rescue system whose account `rescue` has this password.
+    case rescue(password: Secret)
     case unrescue
 
     /// As a clause: `deploy`.
@@ -107,7 +108,7 @@ extension NodesService {
         case .unhold: return .wish(.unhold)
         case .rescue, .unrescue:
             try requireInterface("rescue", of: node)
-            return .wish(wish == .rescue ? .rescue : .unrescue)
+            return .wish(wish == .unrescue ? .unrescue : .rescue)
         }
     }
 

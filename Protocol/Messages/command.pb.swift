@@ -101,6 +101,14 @@ package nonisolated struct WireCommand: Sendable {
     set {body = .eraseDisks(newValue)}
   }
 
+  package var startRescue: WireStartRescue {
+    get {
+      if case .startRescue(let v)? = body {return v}
+      return WireStartRescue()
+    }
+    set {body = .startRescue(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -111,6 +119,7 @@ package nonisolated struct WireCommand: Sendable {
     case applyStep(WireApplyStep)
     case validate(WireValidate)
     case eraseDisks(WireEraseDisks)
+    case startRescue(WireStartRescue)
 
   }
 
@@ -249,6 +258,14 @@ package nonisolated struct WireCommandResult: Sendable {
     set {outcome = .validated(newValue)}
   }
 
+  package var rescueStarted: WireRescueStarted {
+    get {
+      if case .rescueStarted(let v)? = outcome {return v}
+      return WireRescueStarted()
+    }
+    set {outcome = .rescueStarted(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Outcome: Equatable, Sendable {
@@ -259,6 +276,7 @@ package nonisolated struct WireCommandResult: Sendable {
     case restarting(WireRestarting)
     case stepApplied(WireStepApplied)
     case validated(WireValidated)
+    case rescueStarted(WireRescueStarted)
 
   }
 
@@ -451,11 +469,48 @@ package nonisolated struct WireWriteImage: @unchecked Sendable {
     set {_uniqueStorage()._bootMode = newValue}
   }
 
+  /// Given: the image is the file system of the root partition, and the disk is laid out as this says.
+  /// Left out: the image is a whole disk.
+  package var partitions: WirePartitionLayout {
+    get {_storage._partitions ?? WirePartitionLayout()}
+    set {_uniqueStorage()._partitions = newValue}
+  }
+  /// Returns true if `partitions` has been explicitly set.
+  package var hasPartitions: Bool {_storage._partitions != nil}
+  /// Clears the value of `partitions`. Subsequent reads from it will return its default value.
+  package mutating func clearPartitions() {_uniqueStorage()._partitions = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// Partitions in Ironic's order: EFI system, ephemeral, swap, config drive, root.
+package nonisolated struct WirePartitionLayout: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var rootMib: UInt64 = 0
+
+  /// Zero: there is none.
+  package var swapMib: UInt64 = 0
+
+  /// Zero: there is none.
+  package var ephemeralMib: UInt64 = 0
+
+  /// "ext2", "ext3", "ext4" or "vfat".
+  package var ephemeralFormat: String = String()
+
+  /// The ephemeral partition of the deployment before keeps its content; the command fails, with nothing
+  /// written, where the disk has none of this size at this place.
+  package var preserveEphemeral: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct WireWrittenImage: Sendable {
@@ -480,6 +535,38 @@ package nonisolated struct WireWrittenImage: Sendable {
   package var readBackBytes: UInt64 = 0
 
   package var seconds: Double = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Lets a person log in to the ramdisk over SSH.
+package nonisolated struct WireStartRescue: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var user: String = String()
+
+  /// As crypt(5) writes it ("$6$..."); the password itself never leaves the controller.
+  package var passwordHash: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireRescueStarted: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Of the server's key, as ssh shows it ("SHA256:...").
+  package var hostKeyFingerprint: String = String()
+
+  /// Where the server answers.
+  package var addresses: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -715,7 +802,7 @@ fileprivate nonisolated let _protobuf_package = "rdo.v1"
 
 nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Command"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0\u{3}erase_disks\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0\u{3}erase_disks\0\u{3}start_rescue\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -818,6 +905,19 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .eraseDisks(v)
         }
       }()
+      case 17: try {
+        var v: WireStartRescue?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .startRescue(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .startRescue(v)
+        }
+      }()
       default: break
       }
     }
@@ -868,6 +968,10 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
     case .eraseDisks?: try {
       guard case .eraseDisks(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .startRescue?: try {
+      guard case .startRescue(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
     case nil: break
     }
@@ -1047,7 +1151,7 @@ nonisolated extension WireProgress: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CommandResult"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}command\0\u{1}attempt\0\u{2}\u{8}failure\0\u{1}inventory\0\u{1}erased\0\u{1}written\0\u{1}restarting\0\u{3}step_applied\0\u{1}validated\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}command\0\u{1}attempt\0\u{2}\u{8}failure\0\u{1}inventory\0\u{1}erased\0\u{1}written\0\u{1}restarting\0\u{3}step_applied\0\u{1}validated\0\u{3}rescue_started\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1148,6 +1252,19 @@ nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._M
           self.outcome = .validated(v)
         }
       }()
+      case 17: try {
+        var v: WireRescueStarted?
+        var hadOneofValue = false
+        if let current = self.outcome {
+          hadOneofValue = true
+          if case .rescueStarted(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.outcome = .rescueStarted(v)
+        }
+      }()
       default: break
       }
     }
@@ -1192,6 +1309,10 @@ nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._M
     case .validated?: try {
       guard case .validated(let v)? = self.outcome else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 16)
+    }()
+    case .rescueStarted?: try {
+      guard case .rescueStarted(let v)? = self.outcome else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
     case nil: break
     }
@@ -1502,7 +1623,7 @@ nonisolated extension WireRootDeviceHints: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WriteImage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}image\0\u{3}manifest_digest\0\u{3}base_url\0\u{1}capability\0\u{1}hints\0\u{3}config_drive\0\u{3}boot_mode\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}image\0\u{3}manifest_digest\0\u{3}base_url\0\u{1}capability\0\u{1}hints\0\u{3}config_drive\0\u{3}boot_mode\0\u{1}partitions\0")
 
   fileprivate class _StorageClass {
     var _image: String = String()
@@ -1512,6 +1633,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
     var _hints: WireRootDeviceHints? = nil
     var _configDrive: Dictionary<String,Data> = [:]
     var _bootMode: String = String()
+    var _partitions: WirePartitionLayout? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1529,6 +1651,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
       _hints = source._hints
       _configDrive = source._configDrive
       _bootMode = source._bootMode
+      _partitions = source._partitions
     }
   }
 
@@ -1554,6 +1677,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
         case 5: try { try decoder.decodeSingularMessageField(value: &_storage._hints) }()
         case 6: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufBytes>.self, value: &_storage._configDrive) }()
         case 7: try { try decoder.decodeSingularStringField(value: &_storage._bootMode) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._partitions) }()
         default: break
         }
       }
@@ -1587,6 +1711,9 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
       if !_storage._bootMode.isEmpty {
         try visitor.visitSingularStringField(value: _storage._bootMode, fieldNumber: 7)
       }
+      try { if let v = _storage._partitions {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1603,10 +1730,61 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
         if _storage._hints != rhs_storage._hints {return false}
         if _storage._configDrive != rhs_storage._configDrive {return false}
         if _storage._bootMode != rhs_storage._bootMode {return false}
+        if _storage._partitions != rhs_storage._partitions {return false}
         return true
       }
       if !storagesAreEqual {return false}
     }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WirePartitionLayout: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PartitionLayout"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}root_mib\0\u{3}swap_mib\0\u{3}ephemeral_mib\0\u{3}ephemeral_format\0\u{3}preserve_ephemeral\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.rootMib) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.swapMib) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.ephemeralMib) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.ephemeralFormat) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.preserveEphemeral) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.rootMib != 0 {
+      try visitor.visitSingularUInt64Field(value: self.rootMib, fieldNumber: 1)
+    }
+    if self.swapMib != 0 {
+      try visitor.visitSingularUInt64Field(value: self.swapMib, fieldNumber: 2)
+    }
+    if self.ephemeralMib != 0 {
+      try visitor.visitSingularUInt64Field(value: self.ephemeralMib, fieldNumber: 3)
+    }
+    if !self.ephemeralFormat.isEmpty {
+      try visitor.visitSingularStringField(value: self.ephemeralFormat, fieldNumber: 4)
+    }
+    if self.preserveEphemeral != false {
+      try visitor.visitSingularBoolField(value: self.preserveEphemeral, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WirePartitionLayout, rhs: WirePartitionLayout) -> Bool {
+    if lhs.rootMib != rhs.rootMib {return false}
+    if lhs.swapMib != rhs.swapMib {return false}
+    if lhs.ephemeralMib != rhs.ephemeralMib {return false}
+    if lhs.ephemeralFormat != rhs.ephemeralFormat {return false}
+    if lhs.preserveEphemeral != rhs.preserveEphemeral {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1672,6 +1850,76 @@ nonisolated extension WireWrittenImage: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.keptBytes != rhs.keptBytes {return false}
     if lhs.readBackBytes != rhs.readBackBytes {return false}
     if lhs.seconds != rhs.seconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireStartRescue: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StartRescue"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}user\0\u{3}password_hash\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.user) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.passwordHash) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.user.isEmpty {
+      try visitor.visitSingularStringField(value: self.user, fieldNumber: 1)
+    }
+    if !self.passwordHash.isEmpty {
+      try visitor.visitSingularStringField(value: self.passwordHash, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireStartRescue, rhs: WireStartRescue) -> Bool {
+    if lhs.user != rhs.user {return false}
+    if lhs.passwordHash != rhs.passwordHash {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRescueStarted: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RescueStarted"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}host_key_fingerprint\0\u{1}addresses\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.hostKeyFingerprint) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.addresses) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.hostKeyFingerprint.isEmpty {
+      try visitor.visitSingularStringField(value: self.hostKeyFingerprint, fieldNumber: 1)
+    }
+    if !self.addresses.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.addresses, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireRescueStarted, rhs: WireRescueStarted) -> Bool {
+    if lhs.hostKeyFingerprint != rhs.hostKeyFingerprint {return false}
+    if lhs.addresses != rhs.addresses {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -32,6 +32,21 @@ package struct BuildHost<Time: TimeSource>: Sendable {
         return bytes
     }
 
+    /// The host's paths of some programs, by name.
+    ///
+    /// `wanted`: the package of each.
+    /// - Throws: `Fault` (`unavailable`) that names the missing program and its package.
+    package func programs(_ wanted: [String: String]) throws -> [String: String] {
+        var found: [String: String] = [:]
+        for (name, package) in wanted.sorted(by: { $0.key < $1.key }) {
+            guard let path = Tool.locate(name) else {
+                throw Fault(.unavailable, "cannot find \(name): install package \(package)")
+            }
+            found[name] = path
+        }
+        return found
+    }
+
     /// The program without symbols; as it is when binutils are not installed.
     /// - Throws: `Fault` that names the program.
     package func stripped(_ path: String) async throws -> [UInt8] {

@@ -81,6 +81,7 @@ package enum DriverSet: String, Sendable, CaseIterable {
             "management",
             ["ipmi_si", "ipmi_devintf", "ipmi_ssif", "i2c_i801", "acpi_power_meter", "iTCO_wdt"]
         ),
+        ("other file systems", ["xfs"]),
         ("keyboards", ["usbhid", "hid_generic", "xhci_pci", "ehci_pci", "uhci_hcd"]),
     ]
 }

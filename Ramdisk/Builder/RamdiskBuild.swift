@@ -121,8 +121,9 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
         let agent = try ElfFile(try HostFile.read(agentPath), name: agentPath)
         var libraries: [String: [UInt8]] = [:]
         let loaderName = agent.interpreter?.split(separator: "/").last.map(String.init)
-        for (name, path) in try SharedLibraries().closure(of: [agentPath]) where name != loaderName
-        {
+        let programs = try host.programs(RamdiskTree.programs)
+        let all = [agentPath] + programs.values.sorted()
+        for (name, path) in try SharedLibraries().closure(of: all) where name != loaderName {
             libraries[name] = try HostFile.read(path)
         }
         let busybox = try host.busybox()
@@ -130,7 +131,8 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
             agent: try await host.stripped(agentPath),
             loader: try agent.interpreter.map { ($0, try HostFile.read($0)) },
             libraries: libraries,
-            busybox: busybox
+            busybox: busybox,
+            programs: try programs.mapValues { try HostFile.read($0) }
         )
     }
 }

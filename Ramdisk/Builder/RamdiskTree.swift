@@ -3,10 +3,17 @@ package enum RamdiskTree {
     /// Names by which busybox is called.
     ///
     /// `modprobe` is what the kernel and the agent load modules with;
-    /// the others help a person on a serial console.
+    /// the others help a person on a serial console or in a rescue.
     package static let tools = [
-        "cat", "dmesg", "insmod", "ip", "ls", "lsmod", "modprobe", "mount", "ps", "rmmod", "sh",
-        "udhcpc", "umount",
+        "cat", "chroot", "cp", "df", "dmesg", "echo", "find", "grep", "insmod", "ip", "kill", "ls",
+        "lsmod", "mkdir", "modprobe", "mount", "mv", "ping", "poweroff", "ps", "reboot", "rm",
+        "rmmod", "sh", "sync", "udhcpc", "umount", "vi",
+    ]
+
+    /// Programs of the build host that the agent runs, and the packages that have them.
+    package static let programs = [
+        "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools", "dropbear": "dropbear-bin",
+        "dropbearkey": "dropbear-bin",
     ]
 
     private static let libraryDirectory = "usr/lib/x86_64-linux-gnu"
@@ -17,18 +24,21 @@ package enum RamdiskTree {
     ///   - loader: path of the agent's dynamic loader as it asks for it; nil when it needs none.
     ///   - libraries: bytes by the name that the loader asks for.
     ///   - busybox: a static busybox.
+    ///   - programs: bytes of what the agent runs, by name.
     /// - Returns: everything but modules.
     package static func make(
         agent: [UInt8],
         loader: (path: String, bytes: [UInt8])?,
         libraries: [String: [UInt8]],
-        busybox: [UInt8]
+        busybox: [UInt8],
+        programs: [String: [UInt8]] = [:]
     ) -> CpioArchive {
         var archive = skeleton()
         archive.file("usr/bin/rdo-agent", agent, mode: 0o755)
         archive.link("init", to: "usr/bin/rdo-agent")
         archive.file("usr/bin/busybox", busybox, mode: 0o755)
         for tool in tools { archive.link("usr/bin/\(tool)", to: "busybox") }
+        for (name, bytes) in programs { archive.file("usr/bin/\(name)", bytes, mode: 0o755) }
         for (name, bytes) in libraries {
             archive.file("\(libraryDirectory)/\(name)", bytes, mode: 0o755)
         }

@@ -205,6 +205,7 @@ struct `What is refused before anything is written` {
                 disks: DiskShelf(disks: [:]),
                 sources: ChunkServer(image),
                 firmware: MemoryVariables(),
+                fileSystems: MemoryFileSystems(),
                 time: LeapingTime(),
                 random: SeededRandom(seed: 1),
                 executor: { OwnThread(name: $0) },

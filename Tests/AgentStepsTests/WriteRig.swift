@@ -24,11 +24,35 @@ final class MemoryVariables: FirmwareVariables {
     }
 }
 
+/// File systems that are remembered by what was asked for.
+final class MemoryFileSystems: FileSystems {
+    private let state = Mutex([String]())
+    /// What the root file system has below `/boot/efi`.
+    let loaders: [String]
+
+    init(loaders: [String] = ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grub.cfg"]) {
+        self.loaders = loaders
+    }
+
+    /// What was done, in order.
+    var done: [String] { state.withLock { $0 } }
+
+    func make(_ format: FileSystemFormat, label: String, on place: PartitionPlace) async throws {
+        state.withLock { $0.append("\(format.rawValue) \(label) on \(place.path)") }
+    }
+
+    func copyLoaders(from root: PartitionPlace, to efiSystem: PartitionPlace) throws -> [String] {
+        state.withLock { $0.append("loaders from \(root.path) to \(efiSystem.path)") }
+        return loaders
+    }
+}
+
 /// Everything that writes an image, with doubles where a machine would be.
 struct WriteRig {
     let server: ChunkServer
     let time = LeapingTime()
     var firmware = MemoryVariables()
+    var fileSystems = MemoryFileSystems()
     var random = SeededRandom(seed: 5)
     var workers = 2
 
@@ -54,6 +78,7 @@ struct WriteRig {
                 disks: DiskShelf(disks: ["/dev/vda": disk]),
                 sources: server,
                 firmware: firmware,
+                fileSystems: fileSystems,
                 time: time,
                 random: random,
                 executor: { OwnThread(name: $0) },

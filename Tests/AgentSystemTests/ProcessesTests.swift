@@ -36,6 +36,25 @@ struct `Processes` {
         #expect(result.errorText == "err")
     }
 
+    @Test(arguments: [true, false])
+    func `what a program leaves running goes on only if it may`(isKept: Bool) async throws {
+        let result = try await processes.run(
+            ProcessRequest(
+                "sh",
+                ["-c", "sleep 600 > /dev/null 2>&1 & echo $!"],
+                budget: .seconds(30),
+                keepsChildren: isKept
+            )
+        )
+        let left = try #require(pid_t(result.outputText))
+        defer { kill(left, SIGKILL) }
+        // A killed orphan may still wait for process 1 to reap it.
+        let state = FileTree().text("/proc/\(left)/stat")?.split(separator: ")").last?.first {
+            $0 != " "
+        }
+        #expect((state == "S" || state == "R") == isKept, "\(String(describing: state))")
+    }
+
     @Test func `arguments are never read by a shell`() async throws {
         let hostile = ["$(id)", "; rm -rf x", "a b", "*", "'\""]
         let result = try await processes.run(

@@ -184,6 +184,7 @@ private let states: [ProvisionState] =
     + operatorStates + jobs.map { .inspecting(job: $0) }
     + jobs.map { .cleaning(job: automaticJob($0)) }
     + jobs.map { .deploying(job: deploy(.ramdisk($0))) }
+    + jobs.map { .rescuing(installation: installation, job: $0) }
     + [
         .deploying(job: deploy(.bootDevice(since: start), at: 1)),
         .deploying(job: deploy(.restart(command: command, since: start), at: 2)),

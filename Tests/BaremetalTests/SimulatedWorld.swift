@@ -78,6 +78,10 @@ final class SimulatedWorld: Sendable {
         var command: WireCommand?
         var commandSince = Timestamp(nanoseconds: 0)
         var sessionSince = Timestamp(nanoseconds: 0)
+        /// The hash of the password that its rescue system takes.
+        var rescueHash = ""
+        /// The layout that came with the last image.
+        var partitions = WirePartitionLayout()
         /// Everything that was done to the machine, in order.
         var log: [String] = []
         /// Images written, to see that no disk gets two at a time.
@@ -179,6 +183,7 @@ final class SimulatedWorld: Sendable {
             machine.log.append("written")
             machine.writes += 1
             machine.installed = ImageID(write.image)
+            machine.partitions = write.partitions
             machine.installedAgent = write.configDrive["rdo/agent.json"] != nil
             var written = WireWrittenImage()
             written.device = "/dev/sda"
@@ -189,6 +194,11 @@ final class SimulatedWorld: Sendable {
             machine.log.append("restarted")
             boot(&machine)
             result.outcome = .restarting(WireRestarting())
+        case .startRescue(let rescue):
+            machine.log.append("\(rescue.user) may log in")
+            machine.rescueHash = rescue.passwordHash
+            result.rescueStarted.hostKeyFingerprint = "SHA256:abc"
+            result.rescueStarted.addresses = ["192.0.2.50"]
         case .applyStep, .validate, nil: return nil
         }
         return result
@@ -329,6 +339,7 @@ extension SimulatedWorld: AgentCommands {
         case .eraseMetadata: "erase"
         case .eraseDisks: "erase all"
         case .writeImage: "write"
+        case .startRescue: "rescue"
         case .restart: "restart"
         case .applyStep, .validate, nil: "other"
         }

@@ -115,6 +115,9 @@ import Testing
         try await bench.ask(.deploy(configDrive: nil), id)
         try await bench.settle(id)
         let path = provision
+        _ = try await bench.service.update(id.text, by: nil) {
+            $0.interfaces["rescue_interface"] = "no-rescue"
+        }
         try await bench.withClient { client async throws in
             let body: JSONValue = ["target": "rescue", "rescue_password": "x"]
             let answer = try await client.ask(.put, path, body)

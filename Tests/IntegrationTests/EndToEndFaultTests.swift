@@ -142,16 +142,33 @@ struct CloudAPI {
         )
     }
 
-    func provision(_ name: String, to target: String) async throws {
+    func provision(_ name: String, to target: String, with members: String = "") async throws {
         let status = try await call(
             [
-                "--request", "PUT", "--json", #"{"target": "\#(target)"}"#, "--output", "/dev/null",
-                "--write-out", "%{http_code}",
+                "--request", "PUT", "--json", #"{"target": "\#(target)"\#(members)}"#, "--output",
+                "/dev/null", "--write-out", "%{http_code}",
             ],
             "/v1/nodes/\(name)/states/provision"
         )
         guard status == "202" else {
             throw Fault(.internalError, "cannot ask \(name) to become \(target): HTTP \(status)")
+        }
+    }
+
+    /// Sets members of `instance_info`.
+    func set(_ members: [String: String], of name: String) async throws {
+        let patch = members.sorted { $0.key < $1.key }.map { key, value in
+            #"{"op": "add", "path": "/instance_info/\#(key)", "value": "\#(value)"}"#
+        }
+        let status = try await call(
+            [
+                "--request", "PATCH", "--json", "[\(patch.joined(separator: ","))]", "--output",
+                "/dev/null", "--write-out", "%{http_code}",
+            ],
+            "/v1/nodes/\(name)"
+        )
+        guard status == "200" else {
+            throw Fault(.internalError, "cannot change node \(name): HTTP \(status)")
         }
     }
 

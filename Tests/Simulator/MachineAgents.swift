@@ -232,6 +232,7 @@ extension SimulatedMachine {
                 disks: MachineDisks(machine: self, life: parts.life, purpose: .write, part: nil),
                 sources: MachineImageSources(machine: self, time: parts.time, life: parts.life),
                 firmware: MachineVariables(machine: self),
+                fileSystems: NoFileSystems(),
                 time: parts.time,
                 random: parts.random,
                 executor: { _ in executor },
@@ -348,6 +349,7 @@ extension WireCommand {
         case .eraseMetadata: "erase"
         case .eraseDisks: "erase all"
         case .writeImage: "write"
+        case .startRescue: "rescue"
         case .restart: "restart"
         case .applyStep(let step): "step \(step.step)"
         case .validate(let step): "validation \(step.step)"

@@ -126,6 +126,17 @@ struct MachineVariables: FirmwareVariables {
     }
 }
 
+/// Simulated images are of whole disks: nothing is made around them.
+struct NoFileSystems: FileSystems {
+    func make(_ format: FileSystemFormat, label: String, on place: PartitionPlace) async throws {
+        throw SystemFailure("make a file system on \(place.path)", code: ENODEV)
+    }
+
+    func copyLoaders(from root: PartitionPlace, to efiSystem: PartitionPlace) throws -> [String] {
+        throw SystemFailure("mount \(root.path)", code: ENODEV)
+    }
+}
+
 /// Restarts the machine once everything is on its disks.
 struct MachinePowerSwitch: PowerSwitch {
     let machine: SimulatedMachine

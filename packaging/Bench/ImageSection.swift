@@ -106,6 +106,10 @@ struct ImageSection {
                 disks: SystemDisks(),
                 sources: sources,
                 firmware: SystemFirmwareVariables(),
+                fileSystems: SystemFileSystems(
+                    processes: SystemProcesses(),
+                    mounts: SystemMounts()
+                ),
                 time: SystemTime(),
                 random: SystemRandom(),
                 executor: { OwnThread(name: $0) },

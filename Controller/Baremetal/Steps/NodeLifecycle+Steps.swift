@@ -191,6 +191,25 @@ extension Node {
         }
     }
 
+    /// The ramdisk comes up and lets somebody in.
+    mutating func takeRescue(
+        _ installation: Installation,
+        _ job: RamdiskJob,
+        _ fact: NodeFact,
+        at now: Timestamp
+    ) {
+        switch advance(job, fact, at: now) {
+        case .ignored: return
+        case .goesOn(let next): state = .rescuing(installation: installation, job: next)
+        case .failed(let reason):
+            fail(
+                .rescueFailed(installation: installation),
+                "cannot rescue node \(label): \(reason)"
+            )
+        case .done: state = .rescue(installation: installation)
+        }
+    }
+
     /// `isEntering`: whether the rescue system is to come up, or the installed one again.
     mutating func takeRescue(
         _ installation: Installation,

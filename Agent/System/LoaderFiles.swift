@@ -1,0 +1,140 @@
+import CLinux
+import Glibc
+
+/// Copies a small tree of files out of a file system that nobody trusts.
+///
+/// Links are never followed, so that nothing outside of the file system is read; only plain files and
+/// directories are taken.
+enum LoaderFiles {
+    static let filesMax = 1024
+    static let bytesMax: Int64 = 400 << 20
+    static let depthMax = 8
+
+    /// Copies the tree at `path` below `source` to `name` below `target` and flushes the target.
+    /// - Returns: the files' paths below `target`, sorted; empty when there is no such tree.
+    /// - Throws: `SystemFailure`, also when the tree has more than is sensible (`EFBIG`).
+    static func copy(
+        from source: String,
+        _ path: String,
+        to target: String,
+        _ name: String
+    ) throws -> [String] {
+        let root = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard root >= 0 else { throw SystemFailure("open \(source)", code: errno) }
+        var from = root
+        for part in path.split(separator: "/") {
+            let next = openat(from, String(part), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            let problem = errno
+            close(from)
+            guard next >= 0 else {
+                if problem == ENOENT { return [] }
+                throw SystemFailure("open \(part) of \(path)", code: problem)
+            }
+            from = next
+        }
+        let to = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard to >= 0 else {
+            let problem = errno
+            close(from)
+            throw SystemFailure("open \(target)", code: problem)
+        }
+        defer { close(to) }
+        var copied = Copied()
+        try copyDirectory(from, into: to, name, name, depth: 0, &copied)
+        sync()
+        return copied.files.sorted()
+    }
+
+    private struct Copied {
+        var files: [String] = []
+        var bytes: Int64 = 0
+    }
+
+    /// Takes over `from` and closes it.
+    private static func copyDirectory(
+        _ from: Int32,
+        into parent: Int32,
+        _ name: String,
+        _ path: String,
+        depth: Int,
+        _ copied: inout Copied
+    ) throws {
+        guard let directory = fdopendir(from) else {
+            let problem = errno
+            close(from)
+            throw SystemFailure("read directory \(path)", code: problem)
+        }
+        defer { closedir(directory) }
+        guard depth < depthMax else {
+            throw SystemFailure("copy \(path): it is too deep", code: EFBIG)
+        }
+        guard mkdirat(parent, name, 0o755) == 0 || errno == EEXIST else {
+            throw SystemFailure("make directory \(path)", code: errno)
+        }
+        let to = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        guard to >= 0 else { throw SystemFailure("open directory \(path)", code: errno) }
+        defer { close(to) }
+        while let entry = readdir(directory) {
+            let child = withUnsafePointer(to: &entry.pointee.d_name) { name in
+                name.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard child != ".", child != ".." else { continue }
+            let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+            let file = openat(from, child, flags)
+            // A link cannot be opened; it is left out like anything else that is no file.
+            guard file >= 0 else { continue }
+            var facts = stat()
+            fstat(file, &facts)
+            switch facts.st_mode & S_IFMT {
+            case S_IFDIR:
+                try copyDirectory(
+                    file,
+                    into: to,
+                    child,
+                    "\(path)/\(child)",
+                    depth: depth + 1,
+                    &copied
+                )
+            case S_IFREG:
+                defer { close(file) }
+                copied.files.append("\(path)/\(child)")
+                copied.bytes += Int64(facts.st_size)
+                guard copied.files.count <= filesMax, copied.bytes <= bytesMax else {
+                    throw SystemFailure("copy \(path): it has too many files or bytes", code: EFBIG)
+                }
+                try copyFile(file, into: to, child, Int64(facts.st_size))
+            default: close(file)
+            }
+        }
+    }
+
+    private static func copyFile(
+        _ from: Int32,
+        into directory: Int32,
+        _ name: String,
+        _ bytes: Int64
+    ) throws {
+        let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC
+        let to = openat(directory, name, flags, 0o644)
+        guard to >= 0 else { throw SystemFailure("make file \(name)", code: errno) }
+        defer { close(to) }
+        var left = bytes
+        var buffer = [UInt8](repeating: 0, count: 1 << 20)
+        while left > 0 {
+            let count = read(from, &buffer, Int(min(left, Int64(buffer.count))))
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw SystemFailure("read file \(name)", code: EIO) }
+            var done = 0
+            while done < count {
+                let written = buffer[done..<count].withUnsafeBytes {
+                    write(to, $0.baseAddress, $0.count)
+                }
+                if written < 0, errno == EINTR { continue }
+                guard written > 0 else { throw SystemFailure("write file \(name)", code: errno) }
+                done += written
+            }
+            left -= Int64(count)
+        }
+        guard fsync(to) == 0 else { throw SystemFailure("flush file \(name)", code: errno) }
+    }
+}
