@@ -74,18 +74,25 @@ func library(
     )
 }
 
+/// A folder of the controller's.
+func area(
+    _ name: String,
+    _ dependencies: [Target.Dependency],
+    resources: [Resource] = []
+) -> Target {
+    library(name, "Controller/\(name)", dependencies, resources: resources)
+}
+
 func tests(
     _ name: String,
     _ dependencies: [Target.Dependency],
-    exclude: [String] = [],
-    resources: [Resource] = []
+    exclude: [String] = []
 ) -> Target {
     .testTarget(
         name: name,
         dependencies: dependencies,
         path: "Tests/\(name)",
         exclude: exclude,
-        resources: resources,
         swiftSettings: settings
     )
 }
@@ -94,14 +101,12 @@ func program(
     _ name: String,
     _ path: String,
     _ dependencies: [Target.Dependency],
-    link: [String],
-    exclude: [String] = []
+    link: [String]
 ) -> Target {
     .executableTarget(
         name: name,
         dependencies: dependencies,
         path: path,
-        exclude: exclude,
         swiftSettings: settings,
         linkerSettings: [.unsafeFlags(link)]
     )
@@ -160,84 +165,73 @@ let package = Package(
 
         // Controller.
         .target(name: "CHostTools", path: "Controller/CHostTools"),
-        library(
+        area(
             "HostTools",
-            "Controller/HostTools",
             ["Basics", "CHostTools", subprocess, systemPackage]
         ),
-        library("Store", "Controller/Store", ["Protocol", "Basics", grdb, logging, crypto]),
-        library(
+        area("Store", ["Protocol", "Basics", grdb, logging, crypto]),
+        area(
             "HTTP",
-            "Controller/HTTP",
             [
                 "Protocol", "Basics", hummingbird, hummingbirdTLS, lifecycle, nioCore, nioPosix,
                 nioSSL, logging,
             ]
         ),
-        library(
+        area(
             "Power",
-            "Controller/Power",
             [
                 "Protocol", "Basics", "HostTools", "HTTP", asyncHTTPClient, nioCore, nioHTTP1,
                 nioSSL, logging,
             ]
         ),
-        library(
+        area(
             "Boot",
-            "Controller/Boot",
             ["Protocol", "Basics", "HTTP", "HostTools", "Store", hummingbird, logging]
         ),
-        library(
+        area(
             "Identity",
-            "Controller/Identity",
             [
                 "Protocol", "Basics", "Store", "HTTP", crypto, cryptoExtras, grdb, logging,
                 hummingbird,
             ]
         ),
-        library(
+        area(
             "Images",
-            "Controller/Images",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Identity", "CZstd", "CZlib", crypto, grdb,
                 logging, hummingbird, nioCore, nioPosix,
             ]
         ),
-        library(
+        area(
             "Agents",
-            "Controller/Agents",
             [
                 "Protocol", "Basics", "Store", "Transport", crypto, grdb, logging, lifecycle,
                 protobuf,
             ]
         ),
-        library(
+        area(
             "Baremetal",
-            "Controller/Baremetal",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Power", "Boot", "Identity", "Images",
                 "Agents", crypto, grdb, logging, lifecycle, hummingbird, deque,
             ]
         ),
-        library(
+        area(
             "Deployment",
-            "Controller/Deployment",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Identity", "Agents", crypto, grdb, logging,
                 lifecycle, hummingbird,
             ]
         ),
-        library(
+        area(
             "Telemetry",
-            "Controller/Telemetry",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Identity", "Transport", "Agents", protobuf,
                 logging, lifecycle, hummingbird, asyncHTTPClient, crypto, grdb, nioPosix, nioSSL,
             ]
         ),
-        library(
+        area(
             "Dashboard",
-            "Controller/Dashboard",
             [
                 "Protocol", "Basics", "Store", "HTTP", "Identity", "Baremetal", "Deployment",
                 "Telemetry", crypto, mustache, logging, hummingbird,
@@ -254,18 +248,16 @@ let package = Package(
                 hummingbird, crypto,
             ]
         ),
-        library(
+        area(
             "CommandLine",
-            "Controller/CommandLine",
             [
                 "Protocol", "Basics", "HostTools", "Lab", "RamdiskBuilder", "ImageBuilder",
                 "Undercloud", argumentParser, asyncHTTPClient, crypto, nioCore, nioHTTP1, nioSSL,
                 yams, logging,
             ]
         ),
-        library(
+        area(
             "Undercloud",
-            "Controller/Undercloud",
             [
                 "Protocol", "Basics", "HostTools", "Transport", certificates, asn1, crypto,
                 cryptoExtras, yams, logging,
@@ -357,9 +349,7 @@ let package = Package(
         ),
         tests(
             "PowerTests",
-            [
-                "Power", "HTTP", "Harness", "HostTools", "Lab", "Basics", hummingbird, nioCore,
-            ],
+            ["Power", "HTTP", "Harness", "HostTools", "Lab", "Basics", hummingbird, nioCore],
             exclude: ["Recordings"]
         ),
         tests(
