@@ -82,7 +82,7 @@ package final class RedfishEmulator {
             let result = try await Tool.run(
                 "curl",
                 ["--silent", "--insecure", "\(scheme)://127.0.0.1:\(port)/redfish/v1/"],
-                budget: .seconds(10),
+                budget: .seconds(60),
                 time: SystemTime()
             )
             return result.exitCode == 0
