@@ -6,6 +6,7 @@ import Protocol
 struct ImageLayout: Sendable {
     /// The size of the partition for the config drive.
     static let driveBytes: Int64 = 64 << 20
+    private static let oldDrivesMax = 4
 
     /// The config drive: its file system, and the partition that it stands in.
     struct Drive: Sendable {
@@ -138,9 +139,13 @@ struct ImageLayout: Sendable {
         var covered = [imageOffset..<(imageOffset + manifest.imageBytes)]
         if let drive { covered.append(drive.range) }
         if let kept = parts?.keptRange { covered.append(kept) }
+        // The table is whoever's who had the disk before: ours are as large as this, and one to a disk.
         return previous.partitions.map(\.partition)
             .filter { $0.name == ConfigDriveImage.label }
-            .flatMap { previous.range(of: $0).subtracting(covered) }
+            .prefix(Self.oldDrivesMax)
+            .map { previous.range(of: $0) }
+            .map { $0.lowerBound..<min($0.upperBound, $0.lowerBound + Self.driveBytes) }
+            .flatMap { $0.subtracting(covered) }
     }
 
     /// What lies between the two ends of the partition table.

@@ -97,12 +97,15 @@ enum LoaderFiles {
                 )
             case S_IFREG:
                 defer { close(file) }
+                let bytes = Int64(facts.st_size)
                 copied.files.append("\(path)/\(child)")
-                copied.bytes += Int64(facts.st_size)
-                guard copied.files.count <= filesMax, copied.bytes <= bytesMax else {
+                guard copied.files.count <= filesMax, bytes >= 0,
+                    bytes <= bytesMax - copied.bytes
+                else {
                     throw SystemFailure("copy \(path): it has too many files or bytes", code: EFBIG)
                 }
-                try copyFile(file, into: to, child, Int64(facts.st_size))
+                copied.bytes += bytes
+                try copyFile(file, into: to, child, bytes)
             default: close(file)
             }
         }

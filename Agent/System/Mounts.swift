@@ -63,7 +63,9 @@ package struct SystemMounts: Mounts {
         readOnly: Bool = false
     ) throws {
         makeDirectories(path, mode: 0o755)
-        let flags = readOnly ? UInt(MS_RDONLY) : 0
+        // What is only read is an image's: nothing of it is a device or a program to this system.
+        let foreign = UInt(MS_RDONLY) | UInt(MS_NODEV) | UInt(MS_NOSUID) | UInt(MS_NOEXEC)
+        let flags = readOnly ? foreign : 0
         let result = Glibc.mount(source, path, type, flags, options)
         if result != 0, errno != EBUSY { throw SystemFailure("mount \(path)", code: errno) }
     }

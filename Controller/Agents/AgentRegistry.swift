@@ -157,13 +157,15 @@ package final class AgentRegistry: Sendable {
         }
     }
 
-    /// The machine of a key that waits proved itself through its BMC.
+    /// The ramdisk of `node`, whose key waits, proved itself through that node's BMC.
     ///
-    /// A key that is not there any more stays away.
-    func prove(_ key: CurvePublicKey) async throws {
+    /// A key that is not there any more stays away, and so does one that waits for another node by now.
+    func prove(_ key: CurvePublicKey, of node: NodeID) async throws {
         let now = time.now
         try await change { transaction in
-            guard var known = try transaction.agentKey(key), known.state == .waiting else { return }
+            guard var known = try transaction.agentKey(key), known.state == .waiting,
+                known.node == node, known.role == .ramdisk
+            else { return }
             try transaction.settle(
                 &known,
                 cause: "the machine of the key \(key.fingerprint) proved itself through its BMC",

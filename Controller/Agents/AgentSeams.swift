@@ -87,6 +87,9 @@ package protocol MachineProofs: Sendable {
     /// Takes as long as the BMC does, within the bounds of its driver.
     func check(_ record: UInt16, holds data: [UInt8], of node: NodeID) async -> ProofVerdict
 
+    /// Takes a record that did its service out of the event log; one that stays does no harm.
+    func forget(_ record: UInt16, of node: NodeID) async
+
     /// Writes a sentence into the node's history.
     func tell(_ sentence: String, of node: NodeID) async throws
 }

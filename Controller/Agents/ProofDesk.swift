@@ -30,8 +30,9 @@ final class ProofDesk: Sendable {
         case open(String, detail: String, next: Timestamp)
     }
 
+    /// What goes on about a node; the key that asked last has it, as in the registry.
     private struct Case {
-        let node: NodeID
+        let key: CurvePublicKey
         let challenge: [UInt8]
         let since: Timestamp
         var stage = Stage.challenged
@@ -56,7 +57,9 @@ final class ProofDesk: Sendable {
     private let time: any TimeSource
     private let random: any RandomSource
     private let logger: Logger
-    private let cases = Mutex<[CurvePublicKey: Case]>([:])
+    private let cases = Mutex<[NodeID: Case]>([:])
+    /// Nodes whose BMCs are being asked: one question at a time, however many keys come.
+    private let asked = Mutex<Set<NodeID>>([])
     private let jobs = Inbox<Job>(countMax: jobsMax, overflow: .refuseNewest)
 
     init(
@@ -78,13 +81,14 @@ final class ProofDesk: Sendable {
         let fresh = random.bytes(MachineProof.challengeBytes)
         let now = time.now
         let (answer, job) = cases.withLock { cases -> (Answer, Job?) in
-            var own = cases[key] ?? Case(node: node, challenge: fresh, since: now)
-            if cases[key] == nil, cases.count >= Self.casesMax,
+            var own = Case(key: key, challenge: fresh, since: now)
+            if let known = cases[node], known.key == key { own = known }
+            if cases[node] == nil, cases.count >= Self.casesMax,
                 let oldest = cases.min(by: { $0.value.since < $1.value.since })?.key
             {
                 cases[oldest] = nil
             }
-            defer { cases[key] = own }
+            defer { cases[node] = own }
             func tell(
                 _ reason: String,
                 _ seconds: UInt32 = 10,
@@ -121,7 +125,7 @@ final class ProofDesk: Sendable {
             }
         }
         if let job, !jobs.push(job) {
-            settle(key, "the controller cannot ask its BMC just now", "too many proofs", .zero)
+            settle(job, "the controller cannot ask its BMC just now", "too many proofs", .zero)
         }
         return answer
     }
@@ -148,24 +152,33 @@ final class ProofDesk: Sendable {
     }
 
     private func check(_ job: Job) async {
+        // Its key was replaced while it waited.
+        guard cases.withLock({ $0[job.node]?.key == job.key }) else { return }
+        guard asked.withLock({ $0.insert(job.node).inserted }) else {
+            let reason = "its BMC is being asked for another key"
+            return settle(job, reason, reason, Self.askAgain)
+        }
+        defer { _ = asked.withLock { $0.remove(job.node) } }
         let verdict = await proofs.check(job.record, holds: job.data, of: job.node)
         do {
             switch verdict {
             case .proven:
-                try await registry.prove(job.key)
-                cases.withLock { $0[job.key] = nil }
+                try await registry.prove(job.key, of: job.node)
+                cases.withLock { if $0[job.node]?.key == job.key { $0[job.node] = nil } }
+                // Only now: what is not stored yet has to be read once more.
+                await proofs.forget(job.record, of: job.node)
             case .refused(let detail):
                 let reason = "its BMC is not the one of its node"
-                settle(job.key, reason, detail, Self.checkAgain)
-                if isFirstRefusal(of: job.key) { try await raise(detail, job) }
+                settle(job, reason, detail, Self.checkAgain)
+                if isFirstRefusal(of: job) { try await raise(detail, job) }
             case .impossible(let detail):
-                settle(job.key, "its BMC cannot tell", detail, Self.checkAgain)
+                settle(job, "its BMC cannot tell", detail, Self.checkAgain)
             case .later(let detail):
-                settle(job.key, "its BMC cannot be asked just now", detail, Self.askAgain)
+                settle(job, "its BMC cannot be asked just now", detail, Self.askAgain)
             }
         } catch {
             let reason = "the controller cannot take the machine just now"
-            settle(job.key, reason, reason, Self.askAgain)
+            settle(job, reason, reason, Self.askAgain)
             logger.error(
                 "proof was not taken",
                 metadata: [
@@ -177,19 +190,24 @@ final class ProofDesk: Sendable {
 
     /// Keeps why a key still waits.
     private func settle(
-        _ key: CurvePublicKey,
+        _ job: Job,
         _ reason: String,
         _ detail: String,
         _ pause: Duration
     ) {
         let next = time.now + pause
-        cases.withLock { $0[key]?.stage = .open(reason, detail: detail, next: next) }
+        cases.withLock { cases in
+            guard cases[job.node]?.key == job.key else { return }
+            cases[job.node]?.stage = .open(reason, detail: detail, next: next)
+        }
     }
 
-    private func isFirstRefusal(of key: CurvePublicKey) -> Bool {
+    private func isFirstRefusal(of job: Job) -> Bool {
         cases.withLock { cases in
-            guard cases[key]?.isTold == false else { return false }
-            cases[key]?.isTold = true
+            guard cases[job.node]?.key == job.key, cases[job.node]?.isTold == false else {
+                return false
+            }
+            cases[job.node]?.isTold = true
             return true
         }
     }

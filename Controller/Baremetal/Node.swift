@@ -106,6 +106,21 @@ package struct BootMedium: Sendable, Equatable {
     package var key: Secret
     /// What lets the agent of this boot enrol.
     package var token: Secret
+
+    private static let route = "/boot/media/"
+
+    /// Whether an image's address is one of ours.
+    static func isBootImage(_ address: String) -> Bool { address.contains(route) }
+
+    /// A text for people without the addresses of boot images: whoever knows that of a boot gets its token.
+    static func masked(_ text: String) -> String {
+        var parts = text.split(separator: route, omittingEmptySubsequences: false).map(String.init)
+        for index in parts.indices.dropFirst() {
+            let end = parts[index].firstIndex { !$0.isASCII || " /\"'\n\t<>".contains($0) }
+            parts[index] = "***" + parts[index][(end ?? parts[index].endIndex)...]
+        }
+        return parts.joined(separator: route)
+    }
 }
 
 /// A yes or no with a reason.

@@ -88,7 +88,7 @@ extension NodesService {
         let parts = capability.reveal().split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 2, let id = NodeID(String(parts[0])), let node = try await find(id),
             let medium = node.bootMedium, medium.key == Secret(String(parts[1])),
-            node.isStartingRamdisk
+            node.isStartingRamdisk, node.bootsFromMedia
         else { return nil }
         let network = try node.bootNetwork(toward: settings.controller.address)
         var mac = network?.mac
@@ -106,7 +106,9 @@ extension NodesService {
 
     /// From where the ramdisk of a node speaks that was started from virtual media; `nil` for others.
     package func mediaPlacement(of id: NodeID) async throws -> AgentPlacement? {
-        guard let node = try await find(id), node.bootMedium != nil else { return nil }
+        guard let node = try await find(id), node.bootMedium != nil, node.bootsFromMedia else {
+            return nil
+        }
         let network = try node.bootNetwork(toward: settings.controller.address)
         return network.map { .at($0.address.text) } ?? .anywhere
     }
@@ -132,7 +134,17 @@ extension NodeReconciler {
                 "cannot boot node \(node.label) from virtual media: driver “\(node.driver)” has none; set another boot_interface"
             )
         }
-        try await media.insert(try await service.makeMedium(of: node, keys), into: .cdrom, of: bmc)
+        let image = try await service.makeMedium(of: node, keys)
+        do {
+            try await media.insert(image, into: .cdrom, of: bmc)
+        } catch let fault as PowerFault {
+            // Some BMCs repeat the address, and everybody who may look at the node reads why it waits.
+            throw PowerFault(
+                fault.reason,
+                BootMedium.masked(fault.message),
+                detail: BootMedium.masked(fault.detail)
+            )
+        }
         return .cdrom
     }
 
@@ -143,7 +155,14 @@ extension NodeReconciler {
     func ejectMedium(_ node: Node) async throws -> Outcome {
         do {
             let driver = try service.driver(of: node)
-            try await driver.media?.eject([.cdrom], of: try driver.bmc(of: node))
+            if let media = driver.media {
+                let bmc = try driver.bmc(of: node)
+                // Somebody may have put an image of his own into the drive meanwhile.
+                let isOurs = try await media.media(of: bmc).contains {
+                    $0.isInserted && $0.image.map(BootMedium.isBootImage) != false
+                }
+                if isOurs { try await media.eject([.cdrom], of: bmc) }
+            }
         } catch let fault as PowerFault {
             logger.warning(
                 "boot image not ejected",
@@ -152,7 +171,9 @@ extension NodeReconciler {
                     LogKey.error: "\(fault.detail)",
                 ]
             )
-            if fault.isTransient {
+            // A BMC that is silent is asked until it answers, one that refuses is let be some time.
+            let isHopeful = fault.reason != .refused || mayEjectAgain(node.id)
+            if fault.isTransient, isHopeful {
                 return .wait("the BMC to eject the boot image", until: time.now + Self.ejectAgain)
             }
         } catch let fault as Fault where fault.kind == .invalid {
@@ -161,6 +182,7 @@ extension NodeReconciler {
                 metadata: [LogKey.nodeID: "\(node.id)", LogKey.reason: "\(fault.message)"]
             )
         }
+        forgetEjections(of: node.id)
         let medium = node.bootMedium
         try await service.apply(nil, to: node, cause: "the boot image was ejected") {
             if $0.bootMedium == medium { $0.bootMedium = nil }

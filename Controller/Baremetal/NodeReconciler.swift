@@ -28,6 +28,8 @@ package final class NodeReconciler: Service {
         /// Restart commands whose machine was power-cycled because its agent did not obey.
         var cycled: [NodeID: CommandID] = [:]
         var powerRead: [NodeID: Timestamp] = [:]
+        /// How often a BMC refused to eject a boot image.
+        var ejections: [NodeID: Int] = [:]
     }
 
     let service: NodesService
@@ -40,6 +42,8 @@ package final class NodeReconciler: Service {
 
     /// How long the clock sleeps at most between two looks at what is due.
     private static let clockPeriod: Duration = .seconds(1)
+    /// Tries to eject an image, a minute apart.
+    private static let ejectionsMax = 10
     /// How often a state without wake-ups of its own is looked at.
     static let lookAgain: Duration = .seconds(2)
     /// How often a queued node looks by itself whether its turn came; whatever makes room wakes it before.
@@ -215,6 +219,16 @@ package final class NodeReconciler: Service {
     func remember(cycled command: CommandID, of id: NodeID) {
         memory.withLock { $0.cycled[id] = command }
     }
+
+    /// Counts a refused ejection; after some the image is left where it is.
+    func mayEjectAgain(_ id: NodeID) -> Bool {
+        memory.withLock { memory in
+            memory.ejections[id, default: 0] += 1
+            return memory.ejections[id, default: 0] < Self.ejectionsMax
+        }
+    }
+
+    func forgetEjections(of id: NodeID) { memory.withLock { $0.ejections[id] = nil } }
 
     func lastPowerRead(of id: NodeID) -> Timestamp? { memory.withLock { $0.powerRead[id] } }
 

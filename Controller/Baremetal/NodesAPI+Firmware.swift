@@ -157,7 +157,8 @@ extension NodesAPI {
                     found.map {
                         [
                             "media_types": .array($0.types.map(JSONValue.string)),
-                            "inserted": .bool($0.isInserted), "image": JSONValue($0.image),
+                            "inserted": .bool($0.isInserted),
+                            "image": JSONValue($0.image.map(BootMedium.masked)),
                         ]
                     }
                 )

@@ -27,7 +27,6 @@ extension NodesService: MachineProofs {
                     "the BMC \(bmc.endpoint) of node \(node.label) does not hold what the machine says that it left there: the machine has another BMC; compare ipmi_address and the cabling"
                 )
             }
-            await tidy(record, records, bmc, of: node)
             return .proven
         } catch let fault as PowerFault {
             return fault.reason == .unsupported
@@ -39,21 +38,15 @@ extension NodesService: MachineProofs {
         }
     }
 
-    /// The record did its service; a BMC that keeps it does no harm.
-    private func tidy(
-        _ record: UInt16,
-        _ records: any EventRecordControl,
-        _ bmc: BMC,
-        of node: Node
-    ) async {
+    package func forget(_ record: UInt16, of id: NodeID) async {
         do {
-            try await records.forget(record, of: bmc)
+            guard let node = try await find(id) else { return }
+            let driver = try driver(of: node)
+            try await driver.records?.forget(record, of: try driver.bmc(of: node))
         } catch {
             logger.debug(
                 "proof stays in the event log",
-                metadata: [
-                    LogKey.nodeID: "\(node.id)", LogKey.error: "\(Fault(error).report)",
-                ]
+                metadata: [LogKey.nodeID: "\(id)", LogKey.error: "\(Fault(error).report)"]
             )
         }
     }

@@ -101,6 +101,9 @@ extension NodesService {
         return true
     }
 
+    /// Lines of a node's history about rules that did not fit.
+    private static let complaintsMax = 10
+
     /// Takes what an inspection found, and what the stored rules make of it.
     private func take(
         _ inventory: WireInventory,
@@ -131,6 +134,7 @@ extension NodesService {
             MACAddress($0.macAddress)
         }
         let booted = MACAddress(inventory.boot.pxeInterface)
+        let left = Mutex<[String]>([])
         let made = ports.map { address in
             var port = Port(id: random.identifier(), node: node.id, address: address, at: now)
             port.isPXEEnabled = booted == nil || booted == address
@@ -142,9 +146,14 @@ extension NodesService {
             cause: "inspected"
         ) { node in
             node.learn(from: inventory)
-            // It was tried on this node; an edit since then that no longer fits it goes before it.
-            try? run.change(&node, at: now)
+            // It was tried on this node; an edit since then that does not fit a rule goes before that rule.
+            let complaints = run.changeAsFarAsPossible(&node, at: now)
+            left.withLock { $0 = complaints }
         } also: { transaction, node in
+            for complaint in left.withLock({ $0.prefix(Self.complaintsMax) }) {
+                let sentence = "an inspection rule was left out: \(complaint)"
+                try transaction.recordEvent(of: node, sentence, at: now)
+            }
             try transaction.save(document, pluginData: run.pluginData, of: node.id, at: now)
             for port in made where try transaction.port(at: port.address) == nil {
                 try transaction.save(port, cause: "found by inspection", at: now)

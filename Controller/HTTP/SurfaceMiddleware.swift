@@ -187,7 +187,7 @@ struct SurfaceMiddleware: RouterMiddleware {
         if error is CancellationError, Task.isCancelled {
             return Fault(
                 .unavailable,
-                "cannot finish \(request.method.rawValue) \(request.uri.path): the controller stops; look what came of it before you send it again"
+                "cannot finish \(request.method.rawValue) \(shown(request.uri.path)): the controller stops; look what came of it before you send it again"
             )
         }
         guard let http = error as? any HTTPResponseError else { return Fault(error) }
@@ -195,7 +195,7 @@ struct SurfaceMiddleware: RouterMiddleware {
             let kind = Fault.Kind.allCases.first { $0.status == http.status } ?? .invalid
             return Fault(
                 kind,
-                "cannot answer \(request.method.rawValue) \(request.uri.path): \(http)"
+                "cannot answer \(request.method.rawValue) \(shown(request.uri.path)): \(http)"
             )
         }
         // Only those with a token learn which paths do not exist.
@@ -210,12 +210,12 @@ struct SurfaceMiddleware: RouterMiddleware {
         guard methods.isEmpty else {
             return Fault(
                 .methodNotAllowed,
-                "cannot answer \(request.method.rawValue) \(request.uri.path): it takes \(methods.joined(separator: ", "))"
+                "cannot answer \(request.method.rawValue) \(shown(request.uri.path)): it takes \(methods.joined(separator: ", "))"
             )
         }
         return Fault(
             .notFound,
-            "cannot answer \(request.method.rawValue) \(request.uri.path): there is no such resource"
+            "cannot answer \(request.method.rawValue) \(shown(request.uri.path)): there is no such resource"
         )
     }
 

@@ -1,12 +1,31 @@
 import Basics
+import Synchronization
 
 // What a BMC measures and remembers. Reading all of it takes many small questions, hence the longer budget.
 extension IPMIPower: SensorControl, EventLogControl, NetworkControl {
     private static let recordsBudget: Duration = .seconds(60)
     private static let eventsMax = 500
 
+    /// Lets one reader at a time look through a BMC, so that many do not hold up what switches its machine.
+    /// - Throws: `Fault` of kind `conflict`.
+    private func look(
+        _ command: [String],
+        _ bmc: BMC,
+        to purpose: String,
+        budget: Duration? = nil
+    ) async throws -> String {
+        guard readers.withLock({ $0.insert(bmc.endpoint).inserted }) else {
+            throw Fault(
+                .conflict,
+                "cannot \(purpose) of BMC \(bmc.endpoint): somebody else reads from it; ask again in a minute"
+            )
+        }
+        defer { _ = readers.withLock { $0.remove(bmc.endpoint) } }
+        return try await call(command, bmc, to: purpose, budget: budget)
+    }
+
     package func readings(of bmc: BMC) async throws -> [SensorReading] {
-        let output = try await call(
+        let output = try await look(
             ["-c", "sdr", "elist", "full"],
             bmc,
             to: "read the sensors",
@@ -17,7 +36,7 @@ extension IPMIPower: SensorControl, EventLogControl, NetworkControl {
 
     package func events(of bmc: BMC, max: Int) async throws -> [BMCEvent] {
         let count = min(Swift.max(max, 1), Self.eventsMax)
-        let output = try await call(
+        let output = try await look(
             ["sel", "list", "last", String(count)],
             bmc,
             to: "read the event log",
@@ -27,7 +46,7 @@ extension IPMIPower: SensorControl, EventLogControl, NetworkControl {
     }
 
     package func network(of bmc: BMC) async throws -> BMCNetwork {
-        let output = try await call(["lan", "print"], bmc, to: "read the network settings")
+        let output = try await look(["lan", "print"], bmc, to: "read the network settings")
         guard let network = IPMIAnswer.network(output) else {
             throw unreadable(output, bmc, "read the network settings")
         }

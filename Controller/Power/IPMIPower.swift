@@ -41,6 +41,8 @@ package final class IPMIPower: PowerControl {
     /// BMCs that turned out to know an older cipher suite only.
     private let suites = Mutex<[String: UInt8]>([:])
     private static let suitesMax = 16_384
+    /// BMCs whose sensors or records are being read.
+    let readers = Mutex<Set<String>>([])
 
     package convenience init(settings: Settings, time: any TimeSource) {
         self.init(settings: settings) { arguments, environment, budget in

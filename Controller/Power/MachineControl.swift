@@ -124,6 +124,22 @@ package struct VirtualMedium: Sendable, Equatable {
     package let isInserted: Bool
     package let isWriteProtected: Bool?
     package let connectedVia: String?
+
+    package init(
+        id: String,
+        types: [String],
+        image: String?,
+        isInserted: Bool,
+        isWriteProtected: Bool? = nil,
+        connectedVia: String? = nil
+    ) {
+        self.id = id
+        self.types = types
+        self.image = image
+        self.isInserted = isInserted
+        self.isWriteProtected = isWriteProtected
+        self.connectedVia = connectedVia
+    }
 }
 
 /// Switches the lamps of a machine.

@@ -18,17 +18,29 @@ private final class EventLogs: MachineProofs {
         var asked = 0
         var isSilent = false
         var isUnable = false
+        var forgotten = 0
+        /// What happens while a BMC is being asked.
+        var meanwhile: (@Sendable () async throws -> Void)?
     }
 
     let state = Mutex(State())
 
     func check(_ record: UInt16, holds data: [UInt8], of node: NodeID) async -> ProofVerdict {
-        state.withLock { state in
+        let meanwhile = state.withLock { state in
+            defer { state.meanwhile = nil }
+            return state.meanwhile
+        }
+        do { try await meanwhile?() } catch { Issue.record(error) }
+        return state.withLock { state in
             state.asked += 1
             if state.isSilent { return .later("its BMC does not answer") }
             if state.isUnable { return .impossible("its BMC has no event log") }
             return state.records[node]?[record] == data ? .proven : .refused("another BMC")
         }
+    }
+
+    func forget(_ record: UInt16, of node: NodeID) async {
+        state.withLock { $0.forgotten += 1 }
     }
 
     func tell(_ sentence: String, of node: NodeID) async throws {
@@ -97,6 +109,37 @@ struct ProofTests {
         #expect((last.before, last.after) == ("waiting", "bound"))
         #expect(last.cause.contains("proved itself through its BMC"))
         #expect(logs.state.withLock(\.asked) == 1)
+        #expect(logs.state.withLock(\.forgotten) == 1)
+    }
+
+    @Test func `a key that goes over to another node while its BMC is asked is not let in there`()
+        async throws
+    {
+        let world = try AgentsWorld(trust: false)
+        let (desk, token) = (desk(world), try await world.token())
+        let stolen = try await world.token(for: nodeC)
+        try await running(desk) { [logs, keys] in
+            let first = await world.enrol(keys, token: token, desk: desk).refused
+            logs.write(first.challenge, keys.publicKey, at: 7, of: nodeA)
+            let moved = Mutex<Data?>(nil)
+            logs.state.withLock {
+                $0.meanwhile = {
+                    let reply = await world.enrol(keys, token: stolen, desk: desk)
+                    moved.withLock { $0 = reply.refused.challenge }
+                }
+            }
+            _ = await world.enrol(keys, token: token, desk: desk) {
+                $0.proof = proof(first.challenge, 7)
+            }
+            try await eventually("the verdict") { logs.state.withLock(\.asked) == 1 }
+            try await eventually("the move") { moved.withLock { $0 != nil } }
+            #expect(
+                moved.withLock { $0 } != first.challenge,
+                "each node has a challenge of its own"
+            )
+        }
+        #expect(try await !world.registry.mayReceiveSecrets(nodeC, role: .ramdisk))
+        #expect(try await !world.registry.mayReceiveSecrets(nodeA, role: .ramdisk))
     }
 
     @Test func `a machine that answers from another BMC is refused, with one event that says why`()
@@ -253,7 +296,7 @@ struct ProofTests {
             bytes[0] = UInt8(number & 255)
             bytes[1] = UInt8(number >> 8)
             let key = try #require(CurvePublicKey(bytes: bytes))
-            _ = desk.answer(key, of: nodeC, nil)
+            _ = desk.answer(key, of: NodeID(random: Array(bytes.prefix(16))), nil)
         }
         #expect(desk.answer(keys.publicKey, of: nodeA, nil) != first, "the oldest was forgotten")
     }

@@ -138,6 +138,30 @@ private let inventory: JSONValue = [
         #expect(node.properties["vendor"] == "x" && node.description == "edited")
     }
 
+    @Test func `an edit that no longer fits a rule goes before that rule only`() throws {
+        var node = Node(
+            id: NodeID(random: [UInt8](repeating: 3, count: 16)),
+            driver: "ipmi",
+            at: Timestamp(seconds: 1)
+        )
+        node.extra = ["rack": ["row": 1]]
+        var run = InspectionRun(node: node, inventory: inventory, pluginData: [:])
+        var rule = ResourceKind.inspectionRule.make(
+            id: ResourceID(random: [UInt8](repeating: 4, count: 16)),
+            at: Timestamp(seconds: 1)
+        )
+        rule.values["actions"] = [
+            ["op": "set-attribute", "args": ["path": "extra/rack/row", "value": 2]],
+            ["op": "set-attribute", "args": ["path": "description", "value": "ruled"]],
+        ]
+        try run.apply(rule)
+        node.extra = ["rack": "r2"]
+        let complaints = run.changeAsFarAsPossible(&node, at: Timestamp(seconds: 2))
+        #expect(complaints.count == 1)
+        #expect(node.extra == ["rack": "r2"])
+        #expect(node.description == "ruled")
+    }
+
     @Test(
         arguments: [
             ["op": "api-call", "args": ["url": "http://x"]],

@@ -115,6 +115,19 @@ import Testing
         #expect(try await bench.service.mediaPlacement(of: id) == nil)
     }
 
+    @Test func `readers of the node do not learn the address of its boot image`() async throws {
+        let bench = try Bench()
+        let id = try await register(bench)
+        let capability = try await startBoot(bench, id)
+        try await bench.withClient { client async throws in
+            let answer = try await client.ask(.get, "/v1/nodes/\(id.text)/vmedia")
+            #expect(answer.status == 200)
+            let text = answer.body.canonicalText
+            #expect(text.contains("http://192.0.2.1:8088/boot/media/***"))
+            #expect(!text.contains(capability.reveal()))
+        }
+    }
+
     @Test func `an aborted boot takes the image out, and a new one has another capability`()
         async throws
     {
@@ -156,6 +169,44 @@ import Testing
         bench.world.edit(id) { $0.bmc = .wrongPassword }
         _ = await bench.reconciler.reconcile(id)
         #expect(try #require(try await bench.service.find(id)).bootMedium == nil)
+    }
+
+    @Test func `a BMC that refuses to eject is let be after some tries`() async throws {
+        let bench = try Bench()
+        let id = try await register(bench)
+        _ = try await startBoot(bench, id)
+        bench.world.edit(id) { $0.keepsMedia = true }
+        try await bench.ask(.abort, id)
+        for _ in 0..<9 { _ = await bench.reconciler.reconcile(id) }
+        #expect(try #require(try await bench.service.find(id)).bootMedium != nil)
+        _ = await bench.reconciler.reconcile(id)
+        #expect(try #require(try await bench.service.find(id)).bootMedium == nil)
+    }
+
+    @Test func `an image that somebody else put into the drive stays there`() async throws {
+        let bench = try Bench()
+        let id = try await register(bench)
+        _ = try await startBoot(bench, id)
+        bench.world.edit(id) { $0.medium = "http://192.0.2.9/firmware.iso" }
+        try await bench.ask(.abort, id)
+        _ = await bench.reconciler.reconcile(id)
+        #expect(bench.world.machine(id)?.medium == "http://192.0.2.9/firmware.iso")
+        #expect(try #require(try await bench.service.find(id)).bootMedium == nil)
+    }
+
+    @Test func `why a boot from media waits tells nobody the image's address`() async throws {
+        let bench = try Bench()
+        let id = try await register(bench)
+        try await bench.ask(.manage, id)
+        try await bench.settle(id)
+        bench.world.edit(id) { $0.keepsMedia = true }
+        try await bench.ask(.inspect, id)
+        for _ in 0..<5 { _ = await bench.reconciler.reconcile(id) }
+        let node = try #require(try await bench.service.find(id))
+        let key = try #require(node.bootMedium).key.reveal()
+        let obstacle = try #require(node.obstacle)
+        #expect(obstacle.message.contains("/boot/media/***/ramdisk.iso (x)"))
+        #expect(!obstacle.message.contains(key))
     }
 
     @Test func `without network data the ramdisk asks any DHCP server`() async throws {

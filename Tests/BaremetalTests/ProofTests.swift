@@ -58,6 +58,8 @@ private final class MemoryLogs: EventRecordControl {
         let service = service(bench)
         write(MachineProof.recordType, data)
         #expect(await service.check(9, holds: data, of: id) == .proven)
+        #expect(await service.check(9, holds: data, of: id) == .proven, "until it is stored")
+        await service.forget(9, of: id)
         #expect(logs.records.withLock { $0["bmc1"]?.isEmpty } == true, "the log is tidied up")
         guard case .refused = await service.check(9, holds: data, of: id) else {
             Issue.record("a record proves twice")

@@ -67,6 +67,8 @@ final class SimulatedWorld: Sendable {
         /// The address of what is in the BMC's drive.
         var medium: String?
         var mediumOnce = false
+        /// Its BMC refuses to change what is in the drive.
+        var keepsMedia = false
         /// What the firmware found in the drive at its last start.
         var startedMedium: String?
         var diskIsFirst = false

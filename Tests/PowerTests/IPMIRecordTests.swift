@@ -1,6 +1,7 @@
 import Basics
 import Harness
 import HostTools
+import Synchronization
 import Testing
 
 @testable import Lab
@@ -65,6 +66,29 @@ private enum Recorded {
         user: "admin",
         password: Secret("x")
     )
+
+    @Test func `many who read one BMC do not queue before its power button`() async throws {
+        let open = Mutex(false)
+        let gate = Mutex(0)
+        let power = IPMIPower(settings: IPMIPower.Settings()) { arguments, _, _ in
+            if arguments.contains("sdr") {
+                gate.withLock { $0 += 1 }
+                try await eventually("the end of the reading") { open.withLock { $0 } }
+            }
+            return ToolResult(exitCode: 0, output: Recorded.sensors, errorOutput: "")
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [bmc] in _ = try await power.readings(of: bmc) }
+            try await eventually("the first reader") { gate.withLock { $0 == 1 } }
+            for _ in 0..<5 {
+                await #expect(throws: Fault.self) { _ = try await power.readings(of: bmc) }
+            }
+            open.withLock { $0 = true }
+            try await group.waitForAll()
+        }
+        _ = try await power.readings(of: bmc)
+        #expect(gate.withLock { $0 } == 2)
+    }
 
     @Test func `sensors are read with their units`() async throws {
         let found = try await power(Recorded.sensors).readings(of: bmc)

@@ -57,6 +57,34 @@ struct InspectionRun: Sendable, Equatable {
     ///
     /// What somebody edited meanwhile stays, as far as no rule is about it.
     func change(_ node: inout Node, at now: Timestamp) throws {
+        try change(&node, by: changes, at: now)
+    }
+
+    /// As `change`, but what no longer fits the node is left out.
+    ///
+    /// - Returns: why something was left out, one sentence each.
+    func changeAsFarAsPossible(_ node: inout Node, at now: Timestamp) -> [String] {
+        var whole = node
+        do {
+            try change(&whole, at: now)
+            node = whole
+            return []
+        } catch {
+            var complaints: [String] = []
+            for step in changes {
+                var next = node
+                do {
+                    try change(&next, by: [step], at: now)
+                    node = next
+                } catch {
+                    complaints.append(Fault(error).message)
+                }
+            }
+            return complaints
+        }
+    }
+
+    private func change(_ node: inout Node, by changes: [Change], at now: Timestamp) throws {
         var document = NodeEdits.document(of: node)
         let old = document.members ?? [:]
         var traits = node.traits

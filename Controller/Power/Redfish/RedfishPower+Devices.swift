@@ -38,7 +38,7 @@ extension RedfishPower: MediaControl {
                 try await call.client.time.sleep(for: call.client.settings.pause)
             }
             throw RedfishTrouble.disobeyed(
-                "it took the image, but its drive is still empty; check that it can read \(printable(image, max: 200))"
+                "it took the image, but its drive is still empty; check that it can read the image's address"
             )
         }
     }
