@@ -51,9 +51,27 @@ extension NodesService {
     /// Takes the outcome of a command.
     /// - Returns: whether the command was the node's present one; otherwise nothing changed.
     func take(_ result: WireCommandResult, from id: NodeID) async throws -> Bool {
-        guard let node = try await find(id), let command = CommandID(result.command),
-            node.expects(command, attempt: Attempt(result.attempt))
-        else { return false }
+        guard let command = CommandID(result.command) else { return false }
+        // An abort, for instance, may change the state while the outcome is on its way into the
+        // database; the agent would be told to forget what nobody took.
+        for look in 0..<Self.looksMax {
+            guard let node = try await find(id),
+                node.expects(command, attempt: Attempt(result.attempt))
+            else { return look > 0 }
+            try await take(result, of: command, on: node)
+            queue.wake(id)
+        }
+        return true
+    }
+
+    /// Looks at a node whose state changes again and again while an outcome is taken.
+    private static let looksMax = 5
+
+    private func take(
+        _ result: WireCommandResult,
+        of command: CommandID,
+        on node: Node
+    ) async throws {
         switch result.outcome {
         case .failure(let failure):
             let fact = NodeFact.commandFailed(
@@ -97,8 +115,6 @@ extension NodesService {
             )
             try await apply(fact, to: node, cause: "the agent's outcome makes no sense")
         }
-        queue.wake(id)
-        return true
     }
 
     /// Lines of a node's history about rules that did not fit.
