@@ -14,12 +14,14 @@ package struct BMCSimulator: Sendable {
 
     /// Starts one, runs the body, ends it; without a GUID of its own it would not speak IPMI 2.0.
     ///
-    /// `commands`: what the emulator is made of, as in `ipmi_sim_cmd(5)`.
+    /// `commands`: what the emulator is made of, as in `ipmi_sim_cmd(5)`. `chassis`: the program with its first
+    /// arguments that stands for the machine; `nil` where nobody switches it.
     package static func run<Result>(
         _ commands: String,
+        chassis: String? = nil,
         _ body: (BMCSimulator) async throws -> Result
     ) async throws -> Result {
-        let simulator = try await BMCSimulator(commands)
+        let simulator = try await BMCSimulator(commands, chassis)
         do {
             let result = try await body(simulator)
             try await simulator.end()
@@ -30,7 +32,7 @@ package struct BMCSimulator: Sendable {
         }
     }
 
-    private init(_ commands: String) async throws {
+    private init(_ commands: String, _ chassis: String?) async throws {
         folder = try TemporaryFolder()
         port = try FreePorts.take()
         machinePort = try FreePorts.take()
@@ -46,6 +48,7 @@ package struct BMCSimulator: Sendable {
                 allowed_auths_admin md5
                 guid 00112233445566778899aabbccddeeff
               endlan
+              \(chassis.map { "chassis_control \"\($0)\"" } ?? "")
               serial 15 127.0.0.1 \(machinePort) codec VM
               user 2 true "\(Self.user)" "\(Self.password)" admin 10 md5
 

@@ -14,11 +14,18 @@ struct BMCSection {
 
     func run() async throws -> [Figure] {
         let folder = try TemporaryFolder()
+        // The machine's power is a word in a file there.
+        return try await BMCSimulator.run(
+            "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nmc_enable 0x20\n",
+            chassis: "\(options.repository)/packaging/bench.d/chassis \(folder.path)"
+        ) { try await measure(port: $0.port) }
+    }
+
+    private func measure(port: UInt16) async throws -> [Figure] {
         let silence = try SilentPort()
-        let simulator = try await startSimulator(folder.path)
         let server = try await ControllerServer.start(options)
         let desk = Desk(server.target.with("X-OpenStack-Ironic-API-Version", "1.81"))
-        try desk.register("live", address: "127.0.0.1", port: simulator.port)
+        try desk.register("live", address: "127.0.0.1", port: port)
         try desk.ask("live", "provision", "manage")
         try await desk.awaitState("manageable", of: "live")
         // The first change also fills caches.
@@ -41,7 +48,6 @@ struct BMCSection {
         let share = watch.cpuSeconds / max(watch.seconds, 0.001) * 100
         let threads = ProcessReading(of: server.pid).threads
         try await server.stop()
-        try await simulator.process.kill(time: SystemTime())
         return [
             Figure(
                 "bmc.alone",
@@ -61,47 +67,6 @@ struct BMCSection {
                     "the target is twice the time alone; the controller then takes \(number(share)) % of a core and \(threads) threads"
             ),
         ]
-    }
-
-    /// OpenIPMI's BMC; its machine is a word in a file.
-    private func startSimulator(
-        _ folder: String
-    ) async throws -> (process: BackgroundProcess, port: UInt16) {
-        let socket = try ListeningSocket.open("127.0.0.1", port: 0)
-        let port = socket.port
-        socket.close()
-        let hook = options.repository + "/packaging/bench.d/chassis"
-        try writeText(
-            """
-            name "bench"
-            set_working_mc 0x20
-              startlan 1
-                addr 127.0.0.1 \(port)
-                priv_limit admin
-                allowed_auths_callback md5
-                allowed_auths_user md5
-                allowed_auths_operator md5
-                allowed_auths_admin md5
-                guid 00000000000040008000000000000001
-              endlan
-              chassis_control "\(hook) \(folder)"
-              user 2 true "admin" "secret" admin 10 md5
-
-            """,
-            to: folder + "/lan.conf"
-        )
-        try writeText(
-            "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nmc_enable 0x20\n",
-            to: folder + "/commands"
-        )
-        var request = BackgroundProcess.Request(
-            "ipmi_sim",
-            ["-n", "-c", folder + "/lan.conf", "-f", folder + "/commands", "-s", folder],
-            pidFile: folder + "/pid",
-            logFile: folder + "/log"
-        )
-        request.directory = folder
-        return (try BackgroundProcess.start(request), port)
     }
 }
 
@@ -149,7 +114,8 @@ private struct Desk {
             "/v1/nodes",
             """
             {"driver":"ipmi","name":"\(name)","driver_info":{"ipmi_address":"\(address)",\
-            "ipmi_port":\(port),"ipmi_username":"admin","ipmi_password":"secret"}}
+            "ipmi_port":\(port),"ipmi_username":"\(BMCSimulator.user)",\
+            "ipmi_password":"\(BMCSimulator.password)"}}
             """
         )
     }
