@@ -183,6 +183,7 @@ package struct NodesAPI: RouteArea {
         let node = try await service.create(id: id, driver: driver, by: call.principal) { node in
             try NodeEdits.read(members, into: &node, at: now)
         }
+        call.context.note(target: node.id.text)
         var response = answer(node, call.version, status: .created)
         response.headers[.location] = "\(root)/v1/nodes/\(node.id)"
         return response

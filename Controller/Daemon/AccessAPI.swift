@@ -78,6 +78,7 @@ struct AccessAPI: RouteArea {
         }
         routes.post("", .installation(.admin), .createStreamKey) { request, context in
             let wanted = try await request.decode(Named.self, context)
+            context.note(target: wanted.name)
             let pair = try await registry.createReaderKey(name: wanted.name)
             return .json(
                 [

@@ -15,6 +15,7 @@ package struct DeploymentsAPI: RouteArea {
         routes.post("", .installation(.admin), .createDeployment) { request, context in
             let wanted = try await request.decode(DeploymentRequest.self, context)
             let made = try await service.create(wanted)
+            context.note(target: made.id.text)
             return try .json(
                 encoding: DeploymentDocument(made),
                 status: .accepted,

@@ -56,12 +56,16 @@ final class Who: Sendable {
     private struct State {
         var principal: Principal?
         var target: String?
+        var call: AuditedCall?
     }
 
     private let state = Mutex(State())
 
     var principal: Principal? { state.withLock { $0.principal } }
     var target: String? { state.withLock { $0.target } }
+    /// What the audit trail keeps of this call when it changes something; `nil` when it keeps nothing.
+    var call: AuditedCall? { state.withLock { $0.call } }
+    func set(_ call: AuditedCall) { state.withLock { $0.call = call } }
     func set(_ principal: Principal) { state.withLock { $0.principal = principal } }
     func set(target: String) { state.withLock { $0.target = target } }
 }

@@ -1,4 +1,5 @@
 package import Protocol
+import Synchronization
 
 /// What a call was about, in the words of CADF (DMTF DSP0262): an action on a target.
 package struct AuditSubject: Sendable, Equatable {
@@ -54,8 +55,11 @@ package struct AuditSubject: Sendable, Equatable {
 /// A call that may have changed something, or was refused, for the audit trail.
 package struct AuditRecord: Sendable, Equatable {
     /// How it ended, in CADF's words.
+    ///
+    /// `pending` is what a record says between the call's first change and its answer, and for ever when the
+    /// controller was killed between them.
     package enum Outcome: String, Sendable, CaseIterable {
-        case success, failure
+        case success, failure, pending
     }
 
     /// The place in the trail; 0 before it is stored.
@@ -71,11 +75,12 @@ package struct AuditRecord: Sendable, Equatable {
     package let method: String
     package let path: String
     package let subject: AuditSubject
+    /// The answer's status; 0 before there is one.
     package let status: Int
     /// Refusals from the same address before this one that were counted and not kept.
     package var omitted = 0
 
-    package var outcome: Outcome { status < 400 ? .success : .failure }
+    package var outcome: Outcome { status == 0 ? .pending : status < 400 ? .success : .failure }
 
     package init(
         time: Timestamp,
@@ -140,6 +145,28 @@ package struct AuditRecord: Sendable, Equatable {
 ///
 /// Identity implements it.
 package protocol AuditTrail: Sendable {
-    /// Stores the record, or logs why it cannot.
+    /// Stores the record, or logs why it cannot; one with a `sequence` corrects what is stored there.
     func keep(_ record: AuditRecord) async
+
+    /// Runs `work`; the first transaction that it stores stores the record of `call` too, so that no change
+    /// is without one, whenever the controller is killed.
+    func accompany<Answer>(
+        _ call: AuditedCall,
+        _ work: () async throws -> Answer
+    ) async rethrows -> Answer
+}
+
+/// A call that is being answered, for the audit trail.
+package final class AuditedCall: Sendable {
+    private let make: @Sendable () -> AuditRecord
+    private let place = Mutex<Int64>(0)
+
+    init(_ make: @escaping @Sendable () -> AuditRecord) { self.make = make }
+
+    /// As much as is known now; its outcome is `pending`.
+    package var record: AuditRecord { make() }
+    /// Where the record was stored along with a change; 0 when it was not.
+    var sequence: Int64 { place.withLock { $0 } }
+    /// Notes where the record was stored.
+    package func stored(at sequence: Int64) { place.withLock { $0 = sequence } }
 }

@@ -135,8 +135,8 @@ package final class Surface {
             )
         )
         let text = makeDocument()?.canonicalBytes ?? []
+        let (gate, audit) = (gate, audit)
         for route in routes {
-            let gate = gate
             let isDocument = route.path == document?.path
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 var context = context
@@ -145,8 +145,12 @@ package final class Surface {
                     to: route.access,
                     who: context.who
                 )
-                return isDocument
-                    ? .json(bytes: text) : try await route.handler(request, context)
+                if isDocument { return Response.json(bytes: text) }
+                // Strangers' calls are kept when they are answered, and counted then (`RefusalFlood`).
+                guard let audit, let call = context.who.call, context.principal != nil else {
+                    return try await route.handler(request, context)
+                }
+                return try await audit.accompany(call) { try await route.handler(request, context) }
             }
         }
         return router

@@ -106,6 +106,9 @@ struct SurfaceMiddleware: RouterMiddleware {
         var logger = logger
         logger[metadataKey: LogKey.requestID] = .string(context.requestID)
         context.logger = logger
+        let audited = context
+        let call = AuditedCall { record(of: request, status: 0, audited) }
+        if audit != nil, Self.mayChange(request.method) { context.who.set(call) }
         var response: Response
         do {
             response = try await next(request, context)
@@ -136,7 +139,9 @@ struct SurfaceMiddleware: RouterMiddleware {
             ]
         )
         if let audit, Self.isAudited(request.method, response.status) {
-            await audit.keep(record(of: request, response, context))
+            var record = record(of: request, status: response.status.code, context)
+            record.sequence = call.sequence
+            await audit.keep(record)
         }
         return response
     }
@@ -153,13 +158,16 @@ struct SurfaceMiddleware: RouterMiddleware {
         _ method: HTTPRequest.Method,
         _ status: HTTPResponse.Status
     ) -> Bool {
-        guard method == .get || method == .head else { return true }
-        return [401, 403, 429].contains(status.code)
+        mayChange(method) || [401, 403, 429].contains(status.code)
+    }
+
+    private static func mayChange(_ method: HTTPRequest.Method) -> Bool {
+        method != .get && method != .head
     }
 
     private func record(
         of request: Request,
-        _ response: Response,
+        status: Int,
         _ context: APIContext
     ) -> AuditRecord {
         let path = shown(request.uri.path)
@@ -175,7 +183,7 @@ struct SurfaceMiddleware: RouterMiddleware {
                 path: path,
                 noted: context.who.target.map(Self.printable)
             ),
-            status: response.status.code
+            status: status
         )
     }
 

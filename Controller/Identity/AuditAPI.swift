@@ -50,10 +50,14 @@ package struct AuditAPI: RouteArea {
                 "id": .string(record.subject.targetID),
             ],
             "observer": ["typeURI": "service/oss/rdo-controller"],
-            "reason": ["reasonType": "HTTP", "reasonCode": .string(String(record.status))],
             "requestPath": .string("\(record.method) \(record.path)"),
             "requestID": .string(record.requestID),
         ]
+        if record.outcome != .pending {
+            event["reason"] = [
+                "reasonType": "HTTP", "reasonCode": .string(String(record.status)),
+            ]
+        }
         if record.omitted > 0 { event["omitted"] = .integer(Int64(record.omitted)) }
         return event
     }
@@ -84,7 +88,7 @@ extension AuditFilter {
         }
         if let text = request.query("outcome") {
             guard let outcome = AuditRecord.Outcome(rawValue: text) else {
-                throw wrong("outcome", "success or failure")
+                throw wrong("outcome", "success, failure or pending")
             }
             self.outcome = outcome
         }
@@ -103,7 +107,8 @@ extension Operation {
         [
             .init("before", .integer, "Only records older than the one with this id."),
             .init("limit", .integer(1...Int64(AuditFilter.limitMax))),
-            .init("outcome", .words(["success", "failure"])), .init("user"),
+            .init("outcome", .words(AuditRecord.Outcome.allCases.map(\.rawValue))),
+            .init("user"),
             .init("target_type"), .init("target"), .init("action"),
             .init("since", .text, "A time such as 2026-12-31T23:59:59."), .init("until"),
         ],

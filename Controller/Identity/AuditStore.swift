@@ -21,7 +21,8 @@ struct AuditFilter: Sendable {
 }
 
 extension Transaction {
-    func addAudit(_ record: AuditRecord) throws {
+    /// - Returns: the record's place in the trail.
+    func addAudit(_ record: AuditRecord) throws -> Int64 {
         try execute(
             """
             INSERT INTO audit (time, requestID, userID, userName, scope, address, method, path,
@@ -33,6 +34,15 @@ extension Transaction {
                 record.scope, record.address, record.method, record.path, record.subject.action,
                 record.subject.targetType, record.subject.targetID, record.status, record.omitted,
             ]
+        )
+        return sql.lastInsertedRowID
+    }
+
+    /// Writes down how a call ended whose record was stored along with its first change.
+    func closeAudit(_ record: AuditRecord) throws {
+        try execute(
+            "UPDATE audit SET targetID = ?, status = ? WHERE sequence = ?",
+            [record.subject.targetID, record.status, record.sequence]
         )
     }
 
@@ -49,7 +59,8 @@ extension Transaction {
         wanted.add("targetID", filter.targetID)
         wanted.add("action", filter.action)
         switch filter.outcome {
-        case .success: wanted.add(raw: "status < 400")
+        case .success: wanted.add(raw: "status BETWEEN 1 AND 399")
+        case .pending: wanted.add(raw: "status = 0")
         case .failure: wanted.add(raw: "status >= 400")
         case nil: break
         }

@@ -64,6 +64,7 @@ package struct ImagesAPI: RouteArea {
         routes.post("/v2/images", .role(.member), .createImage) { request, context in
             let draft = try ImageDraft(try await request.json(context))
             let image = try await service.create(draft, as: context.requirePrincipal())
+            context.note(target: image.id.text)
             return .json(
                 image.shape,
                 status: .created,

@@ -90,9 +90,51 @@ package actor Database {
     package nonisolated func write<Value: Sendable>(
         _ body: @escaping @Sendable (Transaction) throws -> Value
     ) async throws -> Value {
+        guard let companion = Companion.current, companion.claim() else {
+            return try await store(body)
+        }
+        do {
+            let value = try await store { transaction in
+                let value = try body(transaction)
+                try companion.body(transaction)
+                return value
+            }
+            companion.stored()
+            return value
+        } catch {
+            companion.release()
+            throw error
+        }
+    }
+
+    /// Has a write stored together with the next one, after `laterMax` at the latest, and does not wait for it.
+    ///
+    /// On an executor that is not a thread of its own it is stored at once. `failed` is told when it could not be.
+    package nonisolated func writeLater(
+        _ body: @escaping @Sendable (Transaction) throws -> Void,
+        failed: @escaping @Sendable (any Error) -> Void
+    ) async {
+        guard let thread else {
+            do { try await writeAlone(body) } catch { failed(error) }
+            return
+        }
+        writes.addForLater(
+            WriteGroup.Write(body: body) { result in
+                if case .failure(let error) = result { failed(error) }
+            }
+        )
+        thread.later(within: Self.laterMax) { [writes] in writes.commit() }
+    }
+
+    /// How long a write of `writeLater` waits for company.
+    private static let laterMax = Duration.milliseconds(200)
+
+    private nonisolated func store<Value: Sendable>(
+        _ body: @escaping @Sendable (Transaction) throws -> Value
+    ) async throws -> Value {
         guard let thread else { return try await writeAlone(body) }
         let result = try await withCheckedThrowingContinuation { continuation in
-            let write = WriteGroup.Write(body, continuation)
+            let write = WriteGroup.Write(body: body) { continuation.resume(with: $0) }
             if writes.add(write) { thread.afterQueued { [writes] in writes.commit() } }
         }
         guard let value = result as? Value else {

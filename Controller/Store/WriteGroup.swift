@@ -7,18 +7,11 @@ import Synchronization
 /// a hundred. Each write has a savepoint: one that throws leaves nothing, and the others nothing of it.
 /// Nobody is answered before the commit.
 final class WriteGroup: Sendable {
-    /// One write and who waits for it.
+    /// One write and who wants to know what came of it.
     struct Write: Sendable {
         let body: @Sendable (Transaction) throws -> any Sendable
-        let continuation: CheckedContinuation<any Sendable, any Error>
-
-        init(
-            _ body: @escaping @Sendable (Transaction) throws -> any Sendable,
-            _ continuation: CheckedContinuation<any Sendable, any Error>
-        ) {
-            self.body = body
-            self.continuation = continuation
-        }
+        /// Called once the write is stored or failed; it must not wait.
+        let ended: @Sendable (Result<any Sendable, any Error>) -> Void
     }
 
     private struct Outcome {
@@ -34,7 +27,13 @@ final class WriteGroup: Sendable {
 
     private let queue: DatabaseQueue
     private let feed: ChangeFeed
-    private let waiting = Mutex<[Write]>([])
+    private struct Waiting {
+        var writes: [Write] = []
+        /// Whether somebody commits them soon.
+        var isDue = false
+    }
+
+    private let waiting = Mutex(Waiting())
 
     init(queue: DatabaseQueue, feed: ChangeFeed) {
         self.queue = queue
@@ -45,16 +44,20 @@ final class WriteGroup: Sendable {
     /// - Returns: whether it is the first of its group, so that somebody has to call `commit`.
     func add(_ write: Write) -> Bool {
         waiting.withLock { waiting in
-            waiting.append(write)
-            return waiting.count == 1
+            defer { waiting.isDue = true }
+            waiting.writes.append(write)
+            return !waiting.isDue
         }
     }
+
+    /// Adds a write that goes along with the next one; somebody has to call `commit` should none come.
+    func addForLater(_ write: Write) { waiting.withLock { $0.writes.append(write) } }
 
     /// Stores what waits and answers it.
     func commit() {
         var rest = waiting.withLock { waiting in
-            defer { waiting = [] }
-            return waiting[...]
+            defer { waiting = Waiting() }
+            return waiting.writes[...]
         }
         while !rest.isEmpty {
             let group = rest.prefix(Self.writesMax)
@@ -77,12 +80,12 @@ final class WriteGroup: Sendable {
         if group.count > 1, let outcomes = together(group) {
             for outcome in outcomes { outcome.changes.publish(to: feed) }
             for (write, outcome) in zip(group, outcomes) {
-                write.continuation.resume(with: outcome.result)
+                write.ended(outcome.result)
             }
             return
         }
         for write in group {
-            write.continuation.resume(with: Result { try told { try alone(write.body) } })
+            write.ended(Result { try told { try alone(write.body) } })
         }
     }
 

@@ -15,6 +15,8 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
         struct State {
             var work: [Work] = []
             var closed = false
+            /// What is called when the thread has nothing else to do, at the latest at `due`.
+            var spare: (due: ContinuousClock.Instant, body: @Sendable () -> Void)?
         }
 
         let state = Mutex(State())
@@ -36,6 +38,13 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
             sem_post(ready)
         }
 
+        func put(spare body: @escaping @Sendable () -> Void, within delay: Duration) {
+            state.withLock { state in
+                if state.spare == nil { state.spare = (.now + delay, body) }
+            }
+            sem_post(ready)
+        }
+
         func close() {
             state.withLock { $0.closed = true }
             sem_post(ready)
@@ -44,14 +53,34 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
         /// Waits for the next batch; `nil` when the queue was closed and is empty.
         func next() -> [Work]? {
             while true {
-                let (work, closed) = state.withLock { state in
-                    defer { state.work = [] }
-                    return (state.work, state.closed)
+                let (work, closed, due) = state.withLock { state in
+                    var work = state.work
+                    state.work = []
+                    if let spare = state.spare, state.closed || spare.due <= .now {
+                        work.append(.call(spare.body))
+                        state.spare = nil
+                    }
+                    return (work, state.closed, state.spare?.due)
                 }
                 if !work.isEmpty { return work }
                 if closed { return nil }
-                while sem_wait(ready) != 0, errno == EINTR {}
+                wait(until: due)
             }
+        }
+
+        private func wait(until due: ContinuousClock.Instant?) {
+            guard let due else {
+                while sem_wait(ready) != 0, errno == EINTR {}
+                return
+            }
+            // Glibc hides `sem_clockwait` from Swift. Should the clock be set back just now, the next work wakes us.
+            let left = max(due - .now, .zero).components
+            var end = timespec()
+            clock_gettime(CLOCK_REALTIME, &end)
+            let nanoseconds = end.tv_nsec + Int(left.attoseconds / 1_000_000_000)
+            end.tv_sec += Int(left.seconds) + nanoseconds / 1_000_000_000
+            end.tv_nsec = nanoseconds % 1_000_000_000
+            _ = sem_timedwait(ready, &end)
         }
     }
 
@@ -84,6 +113,13 @@ package final class OwnThread: SerialExecutor, TaskExecutor {
 
     /// Calls `body` on the thread, after everything that waits there already.
     package func afterQueued(_ body: @escaping @Sendable () -> Void) { queue.push(.call(body)) }
+
+    /// Calls `body` on the thread `delay` from now; a body that waits for that already is not joined by another.
+    ///
+    /// When the executor is released, it is called before the thread ends.
+    package func later(within delay: Duration, _ body: @escaping @Sendable () -> Void) {
+        queue.put(spare: body, within: delay)
+    }
 
     package func asUnownedSerialExecutor() -> UnownedSerialExecutor {
         UnownedSerialExecutor(ordinary: self)

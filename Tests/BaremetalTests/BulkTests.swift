@@ -14,6 +14,10 @@ final class Trail: AuditTrail {
     private let kept = Mutex<[AuditRecord]>([])
     var records: [AuditRecord] { kept.withLock { $0 } }
     func keep(_ record: AuditRecord) async { kept.withLock { $0.append(record) } }
+    func accompany<Answer>(
+        _ call: AuditedCall,
+        _ work: () async throws -> Answer
+    ) async rethrows -> Answer { try await work() }
 }
 
 @Suite struct BulkTests {

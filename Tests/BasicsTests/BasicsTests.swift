@@ -136,4 +136,25 @@ import Testing
             for await count in group { #expect(count == 1) }
         }
     }
+
+    @Test func `what can wait is called once, after the work and before the thread ends`() async {
+        let (calls, call) = AsyncStream.makeStream(of: String.self)
+        do {
+            let executor = OwnThread(name: "spare")
+            executor.later(within: .milliseconds(20)) { call.yield("later") }
+            executor.later(within: .milliseconds(20)) { call.yield("joined") }
+            executor.afterQueued { call.yield("work") }
+            var seen: [String] = []
+            for await name in calls {
+                seen.append(name)
+                if seen.count == 2 { break }
+            }
+            #expect(seen == ["work", "later"])
+            executor.later(within: .seconds(3600)) {
+                call.yield("at the end")
+                call.finish()
+            }
+        }
+        #expect(await calls.reduce(into: []) { $0.append($1) } == ["at the end"])
+    }
 }

@@ -29,6 +29,10 @@ private struct Doorman: RequestAuthenticator {
 private final class Notebook: AuditTrail {
     let records = Mutex<[AuditRecord]>([])
     func keep(_ record: AuditRecord) async { records.withLock { $0.append(record) } }
+    func accompany<Answer>(
+        _ call: AuditedCall,
+        _ work: () async throws -> Answer
+    ) async rethrows -> Answer { try await work() }
 }
 
 private struct Shape: Codable {

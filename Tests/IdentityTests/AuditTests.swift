@@ -1,6 +1,8 @@
 import Basics
 import HTTP
 import HTTPTypes
+import Hummingbird
+import HummingbirdTesting
 import Protocol
 import Testing
 
@@ -52,6 +54,73 @@ import Testing
             )
             #expect(!answer.body.canonicalText.contains("wrong"))
             #expect(try await client.call("GET", "/v1/audit", token: reader).status == 403)
+        }
+    }
+
+    @Test func `a change has its record from the moment when it is stored`() async throws {
+        let world = try await World()
+        let admin = try await world.signIn(scope: .system).token
+        let (stored, storedNow) = AsyncStream.makeStream(of: Void.self)
+        let (answered, answerNow) = AsyncStream.makeStream(of: Void.self)
+        let router = world.surface { routes in
+            routes.post("/slow", .role(.admin), .nothing) { _, context in
+                try await world.service.change { try $0.saveDomain(Domain(id: "d", name: "d")) }
+                storedNow.finish()
+                for await _ in answered {}
+                context.note(target: "d")
+                return .empty(.ok)
+            }
+        }.makeRouter()
+        try await Application(router: router).test(.router) { client in
+            async let answer = client.call("POST", "/test/slow", token: admin)
+            for await _ in stored {}
+            let during = try await world.trail()
+            // What a killed controller leaves.
+            #expect(during == ["create baremetal/test slow pending admin"])
+            answerNow.finish()
+            #expect(try await answer.status == 200)
+            #expect(try await world.trail() == ["create baremetal/test d success admin"])
+            let shown = try await client.call("GET", "/v1/audit?outcome=pending", token: admin)
+            #expect(shown.body["audit"]?.elements?.count == 0)
+        }
+    }
+
+    @Test func `a call has one record, however its transactions ended`() async throws {
+        let world = try await World()
+        let admin = try await world.signIn(scope: .system).token
+        let router = world.surface { routes in
+            routes.post("/twice", .role(.admin), .nothing) { _, _ in
+                for name in ["a", "b"] {
+                    try await world.service.change {
+                        try $0.saveDomain(Domain(id: name, name: name))
+                    }
+                }
+                throw Fault(.conflict, "cannot do more")
+            }
+            routes.post("/failed", .role(.admin), .nothing) { _, _ in
+                try await world.service.change { _ in throw Fault(.conflict, "cannot store this") }
+                return .empty(.ok)
+            }
+            routes.post("/late", .role(.admin), .nothing) { _, _ in
+                // A refusal that the handler overcomes, and then a change.
+                try? await world.service.change { _ in throw Fault(.conflict, "not like this") }
+                try await world.service.change { try $0.saveDomain(Domain(id: "c", name: "c")) }
+                return .empty(.ok)
+            }
+            routes.post("/idle", .role(.admin), .nothing) { _, _ in .empty(.ok) }
+        }.makeRouter()
+        try await Application(router: router).test(.router) { client in
+            for name in ["twice", "failed", "late", "idle"] {
+                _ = try await client.call("POST", "/test/\(name)", token: admin)
+            }
+            #expect(
+                try await world.trail() == [
+                    "create baremetal/test twice failure admin",
+                    "create baremetal/test failed failure admin",
+                    "create baremetal/test late success admin",
+                    "create baremetal/test idle success admin",
+                ]
+            )
         }
     }
 
@@ -114,4 +183,17 @@ import Testing
         #expect(later?.omitted == 100 - RefusalFlood.keptMax)
         #expect(flood.admit(record(62))?.omitted == 0)
     }
+}
+
+extension World {
+    /// The trail's records in the order of their calls: action, target, outcome and user.
+    fileprivate func trail() async throws -> [String] {
+        try await service.auditRecords(AuditFilter(), as: administrator()).reversed().map {
+            "\($0.subject.action) \($0.subject.targetType) \($0.subject.targetID) \($0.outcome) \($0.userName)"
+        }
+    }
+}
+
+extension Operation {
+    fileprivate static let nothing = Operation("Do nothing", answers: .empty(.ok))
 }

@@ -85,9 +85,8 @@ struct World {
         )
     }
 
-    func withClient(
-        _ body: @escaping @Sendable (any TestClientProtocol) async throws -> Void
-    ) async throws {
+    /// The areas' routes and those that `add` puts below `/test`.
+    func surface(_ add: (Routes) -> Void) -> Surface {
         let surface = Surface(
             authenticator: service,
             audit: service,
@@ -103,7 +102,15 @@ struct World {
             .role(.reader),
             Operation("Do nothing", answers: .empty(.ok))
         ) { _, _ in .empty(.ok) }
-        try await Application(router: surface.makeRouter()).test(.router) { try await body($0) }
+        add(surface.area("/test", dialect: .plain))
+        return surface
+    }
+
+    func withClient(
+        _ body: @escaping @Sendable (any TestClientProtocol) async throws -> Void
+    ) async throws {
+        let router = surface { _ in }.makeRouter()
+        try await Application(router: router).test(.router) { try await body($0) }
     }
 }
 

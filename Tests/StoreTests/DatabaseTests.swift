@@ -241,6 +241,33 @@ import Testing
         #expect(told.all.count == 50)
     }
 
+    @Test func `what need not be waited for is stored with the next write, or alone`() async throws
+    {
+        struct Stop: Error {}
+        try await withFile { path in
+            let database = try open(path, [Self.first])
+            let (failures, failed) = AsyncStream.makeStream(of: Bool.self)
+            await database.writeLater({ try Self.insert("a", $0) }, failed: { _ in })
+            await database.writeLater({ _ in throw Stop() }) { failed.yield($0 is Stop) }
+            try await database.write { try Self.insert("b", $0) }
+            #expect(try await Self.count(database) == 2)
+            for await isStop in failures {
+                #expect(isStop)
+                break
+            }
+            let (stored, store) = AsyncStream.makeStream(of: Void.self)
+            await database.writeLater(
+                { transaction in
+                    try Self.insert("c", transaction)
+                    transaction.whenStored { store.finish() }
+                },
+                failed: { _ in }
+            )
+            for await _ in stored {}
+            #expect(try await Self.count(database) == 3)
+        }
+    }
+
     @Test func `a full disk is told to each of the writes that arrived together`() async throws {
         try await withFile { path in
             let database = try open(path, [Self.first])

@@ -119,6 +119,7 @@ package struct ResourcesAPI: RouteArea {
     }
 
     func created(_ kind: ResourceKind, _ resource: Resource, _ call: BaremetalCall) -> Response {
+        call.context.note(target: resource.id.text)
         var response = Response.json(
             document(kind, resource, call.version, only: nil),
             status: .created
