@@ -56,16 +56,16 @@ final class Who: Sendable {
     private struct State {
         var principal: Principal?
         var target: String?
-        var call: AuditedCall?
+        var recordedAt: Int64 = 0
     }
 
     private let state = Mutex(State())
 
     var principal: Principal? { state.withLock { $0.principal } }
     var target: String? { state.withLock { $0.target } }
-    /// What the audit trail keeps of this call when it changes something; `nil` when it keeps nothing.
-    var call: AuditedCall? { state.withLock { $0.call } }
-    func set(_ call: AuditedCall) { state.withLock { $0.call = call } }
+    /// Where the audit trail has a record of the call already; 0 when it has none.
+    var recordedAt: Int64 { state.withLock { $0.recordedAt } }
+    func set(recordedAt sequence: Int64) { state.withLock { $0.recordedAt = sequence } }
     func set(_ principal: Principal) { state.withLock { $0.principal = principal } }
     func set(target: String) { state.withLock { $0.target = target } }
 }

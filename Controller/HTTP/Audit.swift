@@ -1,3 +1,6 @@
+import Basics
+import HTTPTypes
+import Hummingbird
 package import Protocol
 import Synchronization
 
@@ -169,4 +172,37 @@ package final class AuditedCall: Sendable {
     var sequence: Int64 { place.withLock { $0 } }
     /// Notes where the record was stored.
     package func stored(at sequence: Int64) { place.withLock { $0 = sequence } }
+}
+
+/// Makes the audit records of calls.
+struct Auditor: Sendable {
+    let paths: RoutePaths
+    let time: any TimeSource
+
+    /// Every call that may change something, and every call that was refused.
+    static func isAudited(_ method: HTTPRequest.Method, _ status: HTTPResponse.Status) -> Bool {
+        mayChange(method) || [401, 403, 429].contains(status.code)
+    }
+
+    static func mayChange(_ method: HTTPRequest.Method) -> Bool {
+        method != .get && method != .head
+    }
+
+    func record(of request: Request, status: Int, _ context: APIContext) -> AuditRecord {
+        let path = paths.printable(request.uri.path)
+        return AuditRecord(
+            time: time.now,
+            requestID: context.requestID,
+            principal: context.who.principal,
+            address: context.remoteAddress,
+            method: request.method.rawValue,
+            path: path,
+            subject: AuditSubject(
+                method: request.method.rawValue,
+                path: path,
+                noted: context.who.target.map(RoutePaths.printable)
+            ),
+            status: status
+        )
+    }
 }

@@ -123,10 +123,11 @@ package final class Surface {
     /// The router of everything that was added.
     package func makeRouter() -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
+        let paths = RoutePaths(routes)
         router.add(
             middleware: SurfaceMiddleware(
                 dialects: sortedDialects,
-                paths: RoutePaths(routes),
+                paths: paths,
                 gate: gate,
                 audit: audit,
                 logger: logger,
@@ -136,6 +137,7 @@ package final class Surface {
         )
         let text = makeDocument()?.canonicalBytes ?? []
         let (gate, audit) = (gate, audit)
+        let auditor = Auditor(paths: paths, time: time)
         for route in routes {
             let isDocument = route.path == document?.path
             router.on(RouterPath(route.path), method: route.method) { request, context in
@@ -147,9 +149,13 @@ package final class Surface {
                 )
                 if isDocument { return Response.json(bytes: text) }
                 // Strangers' calls are kept when they are answered, and counted then (`RefusalFlood`).
-                guard let audit, let call = context.who.call, context.principal != nil else {
+                guard let audit, context.principal != nil, Auditor.mayChange(request.method) else {
                     return try await route.handler(request, context)
                 }
+                let call = AuditedCall { [context] in
+                    auditor.record(of: request, status: 0, context)
+                }
+                defer { context.who.set(recordedAt: call.sequence) }
                 return try await audit.accompany(call) { try await route.handler(request, context) }
             }
         }

@@ -106,9 +106,6 @@ struct SurfaceMiddleware: RouterMiddleware {
         var logger = logger
         logger[metadataKey: LogKey.requestID] = .string(context.requestID)
         context.logger = logger
-        let audited = context
-        let call = AuditedCall { record(of: request, status: 0, audited) }
-        if audit != nil, Self.mayChange(request.method) { context.who.set(call) }
         var response: Response
         do {
             response = try await next(request, context)
@@ -138,9 +135,10 @@ struct SurfaceMiddleware: RouterMiddleware {
                     "\((time.elapsed - began).wholeNanoseconds / 1_000_000)",
             ]
         )
-        if let audit, Self.isAudited(request.method, response.status) {
-            var record = record(of: request, status: response.status.code, context)
-            record.sequence = call.sequence
+        if let audit, Auditor.isAudited(request.method, response.status) {
+            let auditor = Auditor(paths: paths, time: time)
+            var record = auditor.record(of: request, status: response.status.code, context)
+            record.sequence = context.who.recordedAt
             await audit.keep(record)
         }
         return response
@@ -151,40 +149,6 @@ struct SurfaceMiddleware: RouterMiddleware {
     /// Without the header it shows the error, after having tried again by itself.
     private static func stumblesOverRetryAfter(_ request: Request) -> Bool {
         request.headers[.userAgent]?.hasPrefix("python-ironicclient") == true
-    }
-
-    /// Every call that may change something, and every call that was refused.
-    private static func isAudited(
-        _ method: HTTPRequest.Method,
-        _ status: HTTPResponse.Status
-    ) -> Bool {
-        mayChange(method) || [401, 403, 429].contains(status.code)
-    }
-
-    private static func mayChange(_ method: HTTPRequest.Method) -> Bool {
-        method != .get && method != .head
-    }
-
-    private func record(
-        of request: Request,
-        status: Int,
-        _ context: APIContext
-    ) -> AuditRecord {
-        let path = shown(request.uri.path)
-        return AuditRecord(
-            time: time.now,
-            requestID: context.requestID,
-            principal: context.who.principal,
-            address: context.remoteAddress,
-            method: request.method.rawValue,
-            path: path,
-            subject: AuditSubject(
-                method: request.method.rawValue,
-                path: path,
-                noted: context.who.target.map(Self.printable)
-            ),
-            status: status
-        )
     }
 
     private func fault(
@@ -238,17 +202,7 @@ struct SurfaceMiddleware: RouterMiddleware {
         }
     }
 
-    /// The path as logs and audit show it: without capabilities.
-    private func shown(_ path: String) -> String { Self.printable(paths.masked(path)) }
-
-    /// Without control characters and of bounded length: paths are foreign text (log poisoning).
-    private static func printable(_ path: String) -> String {
-        String(
-            path.unicodeScalars.prefix(256).map { scalar in
-                scalar.value < 0x20 || scalar.value == 0x7f ? Character("?") : Character(scalar)
-            }
-        )
-    }
+    private func shown(_ path: String) -> String { paths.printable(path) }
 }
 
 /// Which methods a path takes.
@@ -291,6 +245,18 @@ struct RoutePaths: Sendable {
             return parts.map { "/\($0)" }.joined()
         }
         return path
+    }
+
+    /// The path as logs and audit show it: without capabilities.
+    func printable(_ path: String) -> String { Self.printable(masked(path)) }
+
+    /// Without control characters and of bounded length: paths are foreign text (log poisoning).
+    static func printable(_ text: String) -> String {
+        String(
+            text.unicodeScalars.prefix(256).map { scalar in
+                scalar.value < 0x20 || scalar.value == 0x7f ? Character("?") : Character(scalar)
+            }
+        )
     }
 }
 

@@ -27,12 +27,24 @@ private struct Doorman: RequestAuthenticator {
 }
 
 private final class Notebook: AuditTrail {
+    private struct Accompanied { weak var call: AuditedCall? }
+
     let records = Mutex<[AuditRecord]>([])
+    private let accompanied = Mutex<[Accompanied]>([])
+    /// How many calls were accompanied, and how many of them are still in memory.
+    var calls: (all: Int, alive: Int) {
+        accompanied.withLock { ($0.count, $0.count { $0.call != nil }) }
+    }
+
     func keep(_ record: AuditRecord) async { records.withLock { $0.append(record) } }
     func accompany<Answer>(
         _ call: AuditedCall,
         _ work: () async throws -> Answer
-    ) async rethrows -> Answer { try await work() }
+    ) async rethrows -> Answer {
+        accompanied.withLock { $0.append(Accompanied(call: call)) }
+        call.stored(at: 7)
+        return try await work()
+    }
 }
 
 private struct Shape: Codable {
@@ -239,6 +251,9 @@ private struct Shape: Codable {
         #expect(records.map(\.outcome) == [.failure, .failure, .failure])
         #expect(records.map(\.subject.action) == ["create", "create", "read"])
         #expect(records[0].requestID.hasPrefix("req-"))
+        // Only the first was somebody's who had signed in, and could change something.
+        #expect(records.map(\.sequence) == [7, 0, 0])
+        #expect(notebook.calls == (1, 0))
     }
 
     @Test func `an answer carries the request's identifier and is not cached`() async throws {
