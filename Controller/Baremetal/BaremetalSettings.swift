@@ -20,6 +20,8 @@ package struct BaremetalSettings: Sendable {
     package var controller: BootFragment.Controller
     /// This host's name, as the API shows it for the conductor.
     package var hostName: String
+    /// Where BMCs are told to send their events: our API's public address; `nil` tells none.
+    package var eventsURL: String?
     /// How often the power state of idle nodes is read; zero never.
     package var powerPoll: Duration = .seconds(60)
     /// How many nodes are worked on at a time, by the kind of work; the others wait for their turn.

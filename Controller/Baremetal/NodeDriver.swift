@@ -30,6 +30,8 @@ package struct NodeDriver: Sendable {
     package var network: (any NetworkControl)?
     /// `nil` where no machine can prove itself through its BMC.
     package var records: (any EventRecordControl)?
+    /// `nil` where BMCs of this kind send no events.
+    package var events: (any EventControl)?
     /// Steps of its own, beside those of the agent.
     package var steps: (any DriverSteps)?
 
@@ -63,7 +65,7 @@ package struct NodeDriver: Sendable {
     /// Real machines with a Redfish BMC.
     package static func redfish(
         _ control: some PowerControl & FirmwareControl & BIOSControl & MediaControl
-            & IndicatorControl & SensorControl
+            & IndicatorControl & SensorControl & EventControl
     ) -> NodeDriver {
         var driver = NodeDriver(
             name: "redfish",
@@ -77,6 +79,7 @@ package struct NodeDriver: Sendable {
         driver.media = control
         driver.indicators = control
         driver.sensors = control
+        driver.events = control
         driver.steps = BIOSSteps(control) { try $0.driverInfo.redfish(label: $0.label) }
         return driver
     }

@@ -2,6 +2,7 @@ import Basics
 import Logging
 import Power
 import Protocol
+import Synchronization
 
 /// Says that a node changed while it was worked on, so that the work must be thought over.
 struct WorkOvertaken: Error {}
@@ -200,9 +201,14 @@ extension NodeReconciler {
         }
     }
 
-    /// Reads an idle node's power state now and then.
+    /// The least time between two looks at a machine whose BMC says that something happened.
+    private static let hintPause: Duration = .seconds(2)
+
+    /// Reads an idle node's power state now and then, and when its BMC says that something happened.
     func readPower(of node: Node) async throws -> Outcome {
-        let period = service.settings.powerPoll
+        let isHinted = service.hints.withLock { $0.isHinted(node.id) }
+        let poll = service.settings.powerPoll
+        let period = isHinted ? Self.hintPause : poll
         guard period > .zero, node.state != .enroll, let driver = service.drivers[node.driver],
             driver.needsBMC
         else { return .settled }
@@ -211,6 +217,7 @@ extension NodeReconciler {
             return .wait("the next look at the power", until: last + period)
         }
         rememberPowerRead(of: node.id)
+        service.hints.withLock { $0.take(node.id) }
         do {
             let state = try await driver.power.power(of: try driver.bmc(of: node))
             try await service.apply(nil, to: node, cause: "the power changed") { node in
@@ -226,6 +233,7 @@ extension NodeReconciler {
             // The driver information was changed to something unusable; the next wish will say so.
             logger.debug("power not read", metadata: [LogKey.reason: "\(fault.message)"])
         }
-        return .wait("the next look at the power", until: now + period)
+        guard poll > .zero else { return .settled }
+        return .wait("the next look at the power", until: now + poll)
     }
 }

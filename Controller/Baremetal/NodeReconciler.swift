@@ -244,6 +244,7 @@ package final class NodeReconciler: Service {
             memory.cycled[id] = nil
             memory.powerRead[id] = nil
         }
+        service.hints.withLock { $0.forget(id) }
         queue.forget(id)
     }
 }

@@ -89,6 +89,7 @@ package let baremetalMigrations = [
     planMigration,
     mediaTables,
     rescueTables,
+    eventTables,
 ]
 
 extension Transaction {

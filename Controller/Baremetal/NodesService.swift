@@ -21,6 +21,8 @@ package final class NodesService: Sendable {
     let random: any RandomSource
     let logger: Logger
     let progress = Mutex<[NodeID: WorkProgress]>([:])
+    /// What BMCs told by themselves.
+    let hints = Mutex(EventHints())
 
     package init(
         database: Database,

@@ -25,9 +25,10 @@ struct Areas {
     let deployments: DeploymentReconciler
     let bulk: BulkService
     let webhooks: WebhooksService
+    let events: EventSubscriber
 
     init(_ core: Core, _ configuration: ControllerConfiguration, logger: Logger) throws {
-        let time = SystemTime()
+        let (time, sealer) = (SystemTime(), RunSealer(sealer: core.sealer))
         let metal = BareMetal(core, configuration, logger: logger)
         let overviews = Overviews(nodes: metal.nodes)
         let telemetry = TelemetryService(
@@ -37,7 +38,6 @@ struct Areas {
             time: time,
             logger: logger
         )
-        let sealer = RunSealer(sealer: core.sealer)
         let deployments = DeploymentReconciler(
             database: core.database,
             agents: metal.dispatcher,
@@ -73,6 +73,7 @@ struct Areas {
         (reconciler, redfish, self.deployments) = (metal.reconciler, metal.redfish, deployments)
         bulk = BulkService(nodes: metal.nodes, audit: core.identity, rights: core.identity)
         webhooks = WebhooksService(core, metal.nodes, configuration, logger: logger)
+        events = EventSubscriber(service: metal.nodes)
         let dashboard = try Self.dashboard(
             core,
             configuration,
@@ -141,7 +142,7 @@ struct Areas {
             NodesAPI(service: metal.nodes, publicURL: url),
             ResourcesAPI(service: metal.nodes, publicURL: url),
             DriversAPI(service: metal.nodes, publicURL: url), RamdiskAPI(),
-            BulkAPI(service: bulk, publicURL: url),
+            BulkAPI(service: bulk, publicURL: url), BMCEventsAPI(service: metal.nodes),
         ]
     }
 
@@ -241,6 +242,7 @@ struct BareMetal {
         settings.cleanPriorities = configuration.cleanPriorities
         settings.isDiscoveryOpen = configuration.boot.discovery
         settings.trustsFirstBoot = agents.trustsFirstBoot
+        if configuration.redfishEvents { settings.eventsURL = configuration.api.publicURL }
         settings.powerPoll = configuration.powerPoll
         settings.work = configuration.work
         return settings

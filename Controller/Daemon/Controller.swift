@@ -39,7 +39,7 @@ enum Controller {
         let (api, boot) = try makeServers(core, areas, configuration, sockets, logger)
         var services: [any Service] = [areas.gateway, areas.reconciler, areas.deployments]
         services += [
-            areas.bulk, areas.webhooks, boot, api,
+            areas.bulk, areas.webhooks, areas.events, boot, api,
             Housekeeping(
                 database: core.database,
                 identity: core.identity,

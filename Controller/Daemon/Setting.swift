@@ -254,6 +254,12 @@ extension Setting {
             "60",
             "How often each BMC is asked for the power state."
         ),
+        Setting(
+            "baremetal.redfish_events",
+            .boolean,
+            "false",
+            "Whether Redfish BMCs are told to send their events to api.public_url, which they must reach."
+        ),
 
         Setting(
             "baremetal.fake_hardware",

@@ -38,6 +38,17 @@ package struct Sealer: Sendable {
         return [Self.version] + Array(box.nonce) + Array(box.ciphertext) + Array(box.tag)
     }
 
+    /// A code of 32 bytes over a text, which nobody without the key can make: HMAC-SHA256 with a key of its own for
+    /// each purpose (HKDF, RFC 5869).
+    package func code(of text: String, for purpose: String) -> [UInt8] {
+        let derived = HKDF<SHA256>.deriveKey(
+            inputKeyMaterial: key,
+            info: Array("rdo code \(purpose)".utf8),
+            outputByteCount: 32
+        )
+        return Array(HMAC<SHA256>.authenticationCode(for: Array(text.utf8), using: derived))
+    }
+
     /// Opens what `seal` made for the same purpose.
     /// - Throws: `Fault` of kind `unavailable` when the key, the place or the bytes are not the same.
     package func open(_ sealed: [UInt8], for purpose: String) throws -> Secret {

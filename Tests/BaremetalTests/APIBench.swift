@@ -83,6 +83,7 @@ extension Bench {
             ResourcesAPI(service: service, publicURL: root),
             DriversAPI(service: service, publicURL: root),
             BulkAPI(service: bulk, publicURL: root), RamdiskAPI(),
+            BMCEventsAPI(service: service),
         ]
         for area in areas { area.addRoutes(to: surface) }
         try await Application(router: surface.makeRouter()).test(.router) {

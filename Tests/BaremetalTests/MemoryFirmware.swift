@@ -102,6 +102,7 @@ extension NodeDriver {
         driver.firmware = firmware
         driver.bios = firmware
         driver.media = world
+        driver.events = MemoryEvents()
         driver.steps = BIOSSteps(firmware) { try $0.driverInfo.redfish(label: $0.label) }
         return driver
     }

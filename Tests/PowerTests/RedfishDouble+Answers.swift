@@ -25,10 +25,15 @@ extension RedfishDouble {
         case "DELETE":
             if path.contains("/Sessions/") {
                 state.sessions.remove(String(path.split(separator: "/").last ?? ""))
+            } else {
+                guard drop(path, &state) else {
+                    return .json(error("there is no \(path)"), status: .notFound)
+                }
             }
             return Response(status: .noContent)
         default:
             if path.hasSuffix("/Sessions") { return logIn(path, body ?? [:], &state) }
+            if path.hasSuffix("/Subscriptions") { return subscribe(path, body ?? [:], &state) }
             return act(path, body ?? [:], &state)
         }
     }
@@ -131,7 +136,17 @@ extension RedfishDouble {
         case "Bios.ResetBios": document["Attributes"] = document["Defaults"]
         default: return .json(error("no such action"), status: .notFound)
         }
+        let isChanged = state.documents[owner]?["PowerState"] != document["PowerState"]
         state.documents[owner] = document
+        if isChanged {
+            publish(
+                "ResourceEvent.1.3.ResourceStateChanged",
+                "OK",
+                "The state of resource \(owner) has changed.",
+                origin: owner,
+                state
+            )
+        }
         return Response(status: .noContent)
     }
 }

@@ -26,17 +26,28 @@ final class RedfishDouble: Sendable {
         var sessionsMade = 0
         var asked: [Asked] = []
         var versions: [String: Int] = [:]
+        var subscriptionsMade = 0
+    }
+
+    /// An event on its way.
+    struct Delivery: Sendable {
+        let destination: String
+        let body: JSONValue
     }
 
     let ways: JSONValue
     let state: Mutex<State>
+    private let deliveries: AsyncStream<Delivery>
+    let outbox: AsyncStream<Delivery>.Continuation
     static let user = "admin"
     static let password = "a secret of the tests"
 
     init(_ recording: String) throws {
         var folder = Array("\(#filePath)".split(separator: "/"))
         folder.removeLast()
-        let place = "/" + folder.joined(separator: "/") + "/Recordings"
+        // Other suites have a link to this file.
+        folder.removeLast()
+        let place = "/" + folder.joined(separator: "/") + "/PowerTests/Recordings"
         func read(_ name: String) throws -> JSONValue {
             let file = URL(filePath: "\(place)/\(name).json")
             return try JSONValue(parsing: Array(try Data(contentsOf: file)))
@@ -47,6 +58,7 @@ final class RedfishDouble: Sendable {
             value["documents"]?.members ?? [:]
         ) { $1 }
         state = Mutex(State(documents: documents))
+        (deliveries, outbox) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1000))
     }
 
     func way(_ name: String) -> JSONValue? { ways[name] }
@@ -78,6 +90,10 @@ final class RedfishDouble: Sendable {
         return try await withThrowingTaskGroup(of: Result?.self) { group in
             group.addTask {
                 try await application.run()
+                return nil
+            }
+            group.addTask {
+                await self.deliver(self.deliveries)
                 return nil
             }
             group.addTask {

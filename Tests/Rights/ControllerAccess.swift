@@ -8,9 +8,11 @@ package enum ControllerAccess {
     /// Routes that are in no table, and why.
     package static let others: [String: String] = {
         let capability = "an agent's, with what it was given for one image; ImagesTests"
+        let sender = "a BMC's, with what it was told when its events were subscribed; BMCEventTests"
         let session = "a person's with the dashboard's cookie; DashboardTests"
         return [
             "GET /v1/images/:/manifest": capability, "GET /v1/images/:/chunks/:": capability,
+            "POST /v1/redfish_events/:/:": sender,
             "POST /dashboard/sign-in": session, "POST /dashboard/sign-out": session,
             "GET /dashboard/live": session,
         ]

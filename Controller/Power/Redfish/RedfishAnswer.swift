@@ -85,9 +85,13 @@ extension UInt8 {
 struct RedfishRoot: Equatable {
     let systems: String?
     let sessions: String?
+    let events: String?
+    let updates: String?
 
     init(_ document: JSONValue) {
         systems = RedfishAnswer.link(document["Systems"])
+        events = RedfishAnswer.link(document["EventService"])
+        updates = RedfishAnswer.link(document["UpdateService"])
         sessions = RedfishAnswer.link(document["Links"]?["Sessions"])
     }
 }

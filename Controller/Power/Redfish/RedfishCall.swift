@@ -90,6 +90,15 @@ struct RedfishCall: Sendable {
         try await finish(try await authorized(request))
     }
 
+    /// Takes a resource away; one that is gone already is no failure.
+    func delete(_ link: String) async throws {
+        do {
+            try await finish(
+                try await authorized(RedfishRequest("DELETE", try bmc.path(of: link)))
+            )
+        } catch RedfishTrouble.absent {}
+    }
+
     /// Waits until a task is over; the call's budget ends the wait.
     private func finish(_ response: RedfishResponse) async throws {
         guard response.status == 202, let location = response.headers["location"] else { return }
