@@ -65,7 +65,7 @@ package struct NodeDriver: Sendable {
     /// Real machines with a Redfish BMC.
     package static func redfish(
         _ control: some PowerControl & FirmwareControl & BIOSControl & MediaControl
-            & IndicatorControl & SensorControl & EventControl
+            & IndicatorControl & SensorControl & EventControl & FirmwareUpdateControl
     ) -> NodeDriver {
         var driver = NodeDriver(
             name: "redfish",
@@ -80,7 +80,10 @@ package struct NodeDriver: Sendable {
         driver.indicators = control
         driver.sensors = control
         driver.events = control
-        driver.steps = BIOSSteps(control) { try $0.driverInfo.redfish(label: $0.label) }
+        let bmc: @Sendable (Node) throws -> BMC = { try $0.driverInfo.redfish(label: $0.label) }
+        driver.steps = DriverStepGroup([
+            BIOSSteps(control, bmc: bmc), FirmwareSteps(control, bmc: bmc),
+        ])
         return driver
     }
 

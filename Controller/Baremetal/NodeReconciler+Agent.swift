@@ -94,10 +94,8 @@ extension NodeReconciler {
             }
             let now = time.now
             switch try await steps.take(step, after: node.plan?.progress, of: node, at: now) {
-            case .done:
-                let outcome = try await apply(.stepDone, to: node, cause: "\(step.id) is done")
-                await service.refreshFirmware(of: node)
-                return outcome
+            case .done: return try await end(step, of: node, [])
+            case .doneWith(let lines): return try await end(step, of: node, lines)
             case .waits(let progress):
                 try await service.apply(nil, to: node, cause: "\(step.id): \(progress.phase)") {
                     $0.note(progress, restart: false, at: now)
@@ -112,6 +110,22 @@ extension NodeReconciler {
                 return .changed
             }
         }
+    }
+
+    /// A step of the driver is over; its lines go into the history.
+    private func end(
+        _ step: NodeStep,
+        of node: Node,
+        _ lines: [String]
+    ) async throws -> Outcome {
+        let now = time.now
+        try await service.apply(.stepDone, to: node, cause: "\(step.id) is done") {
+            $0.obstacle = nil
+        } also: { transaction, node in
+            for line in lines { try transaction.recordEvent(of: node, line, at: now) }
+        }
+        await service.refreshFirmware(of: node)
+        return .changed
     }
 
     /// The power change of a step came to its end.

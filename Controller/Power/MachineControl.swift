@@ -314,3 +314,28 @@ package struct EventRecord: Sendable, Equatable {
         self.data = data
     }
 }
+
+/// Puts other firmware into a machine.
+package protocol FirmwareUpdateControl: Sendable {
+    /// Has the BMC fetch an image by itself and install it; returns once the BMC took the order.
+    ///
+    /// What it is for the BMC tells by the image.
+    /// - Returns: where the BMC tells how far it is; `nil` when it does not tell.
+    func update(from url: String, of bmc: BMC) async throws -> String?
+
+    /// How far an update is, by what `update` returned.
+    func state(ofUpdate task: String, of bmc: BMC) async throws -> FirmwareUpdateState
+}
+
+/// How far an update of firmware is, as the BMC tells.
+package enum FirmwareUpdateState: Sendable, Equatable {
+    /// It works; percent where it tells them.
+    case running(percent: Int?)
+    /// It waits: for the machine's restart, or for its turn.
+    case waiting
+    case done
+    /// In the BMC's words.
+    case failed(String)
+    /// The BMC knows nothing of it any more.
+    case gone
+}

@@ -20,7 +20,8 @@ final class MemoryFirmware: FirmwareControl, BIOSControl {
     private let policies = Mutex<[String: BootPolicyState]>([:])
     private let machines = Mutex<[String: Machine]>([:])
     private let ignoring = Mutex(false)
-    private let starts: @Sendable (BMC) -> Int
+    let starts: @Sendable (BMC) -> Int
+    let updates = MemoryUpdates()
 
     /// `starts`: how often the machine was switched on.
     init(starts: @escaping @Sendable (BMC) -> Int) { self.starts = starts }
@@ -43,10 +44,7 @@ final class MemoryFirmware: FirmwareControl, BIOSControl {
     }
 
     func components(of bmc: BMC) async throws -> [FirmwareComponent] {
-        [
-            FirmwareComponent(name: "bios", version: "1.0"),
-            FirmwareComponent(name: "bmc", version: "2.1", model: "M2"),
-        ]
+        try updates.components()
     }
 
     func settings(of bmc: BMC) async throws -> [BIOSSetting] {
@@ -103,7 +101,10 @@ extension NodeDriver {
         driver.bios = firmware
         driver.media = world
         driver.events = MemoryEvents()
-        driver.steps = BIOSSteps(firmware) { try $0.driverInfo.redfish(label: $0.label) }
+        let bmc: @Sendable (Node) throws -> BMC = { try $0.driverInfo.redfish(label: $0.label) }
+        driver.steps = DriverStepGroup([
+            BIOSSteps(firmware, bmc: bmc), FirmwareSteps(firmware, bmc: bmc),
+        ])
         return driver
     }
 }

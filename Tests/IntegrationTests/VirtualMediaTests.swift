@@ -50,8 +50,9 @@ struct VirtualMediaTests {
         }
         for machine in VirtualMachines.all {
             try await api.wait(machine.name, for: "manageable", within: .seconds(60))
-            try await api.provision(machine.name, "inspect")
         }
+        try await updateFirmware(of: VirtualMachines.all[0], api)
+        for machine in VirtualMachines.all { try await api.provision(machine.name, "inspect") }
         let image = try await insertedImage(of: VirtualMachines.all[0], at: machines)
         for machine in VirtualMachines.all {
             do {
@@ -73,6 +74,29 @@ struct VirtualMediaTests {
         try await checkSecrets(controller, image)
         try await deploy(machines, api)
         #expect(try await controller.stop())
+    }
+
+    /// The emulator raises the version of its BIOS by one with each update; it fetches no image.
+    private func updateFirmware(
+        of machine: VirtualMachines.Machine,
+        _ api: ControllerAPI
+    ) async throws {
+        let path = "/v1/nodes/\(machine.name)"
+        let before = try await api.call("GET", path + "/firmware")
+        let step = """
+            {"interface": "firmware", "step": "update", "args": {"settings": [
+               {"component": "bios", "url": "http://198.51.100.1/bios.bin"}]}}
+            """
+        _ = try await api.call(
+            "PUT",
+            path + "/states/provision",
+            #"{"target": "clean", "disable_ramdisk": true, "clean_steps": [\#(step)]}"#
+        )
+        try await api.wait(machine.name, for: "manageable", within: .seconds(120))
+        let after = try await api.call("GET", path + "/firmware")
+        #expect(after != before)
+        let history = try await api.call("GET", path + "/history?detail=true")
+        #expect(history.contains("bios was updated from "), "\(history.suffix(2000))")
     }
 
     /// Cleans and deploys the machines, whose ramdisk still runs.

@@ -34,6 +34,9 @@ extension RedfishDouble {
         default:
             if path.hasSuffix("/Sessions") { return logIn(path, body ?? [:], &state) }
             if path.hasSuffix("/Subscriptions") { return subscribe(path, body ?? [:], &state) }
+            if path.hasSuffix("UpdateService.SimpleUpdate") {
+                return startUpdate(body ?? [:], &state)
+            }
             return act(path, body ?? [:], &state)
         }
     }

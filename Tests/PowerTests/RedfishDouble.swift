@@ -27,6 +27,7 @@ final class RedfishDouble: Sendable {
         var asked: [Asked] = []
         var versions: [String: Int] = [:]
         var subscriptionsMade = 0
+        var images: [JSONValue] = []
     }
 
     /// An event on its way.

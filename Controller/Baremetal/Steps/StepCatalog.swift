@@ -176,6 +176,8 @@ package protocol DriverSteps: Sendable {
 /// How far a driver came with its step.
 package enum DriverStepOutcome: Sendable, Equatable {
     case done
+    /// The same, with lines for the node's history.
+    case doneWith([String])
     /// Ask again in a while.
     case waits(StepProgress)
     /// The machine has to be switched off and on; ask again when it is.

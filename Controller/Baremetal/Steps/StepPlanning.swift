@@ -157,9 +157,10 @@ extension NodesService {
                 "it is missing these required arguments: \(missing.map { "\($0.name) (\($0.description))" }.joined(separator: ", "))"
             )
         }
-        if found.id == "bios.apply_configuration", let settings = request.args["settings"] {
+        if let settings = request.args["settings"] {
             do {
-                _ = try BIOSSteps.wanted(settings)
+                if found.id == "bios.apply_configuration" { _ = try BIOSSteps.wanted(settings) }
+                if found.id == "firmware.update" { _ = try FirmwareOrder.list(settings) }
             } catch {
                 throw wrong(Fault(error).message)
             }

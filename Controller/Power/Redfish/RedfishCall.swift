@@ -90,6 +90,25 @@ struct RedfishCall: Sendable {
         try await finish(try await authorized(request))
     }
 
+    /// As `post`, for what takes longer than a call.
+    /// - Returns: the path where the BMC tells how far it is; `nil` when it names none.
+    func start(_ link: String, _ body: JSONValue) async throws -> String? {
+        let request = RedfishRequest("POST", try bmc.path(of: link), body: body.canonicalBytes)
+        let response = try await authorized(request)
+        if let location = response.headers["location"] { return try bmc.path(of: location) }
+        guard !response.body.isEmpty,
+            let task = RedfishAnswer.link(try RedfishAnswer.document(response.body))
+        else { return nil }
+        return try bmc.path(of: task)
+    }
+
+    /// What stands at a path, of whatever form.
+    func look(_ link: String) async throws -> (status: Int, body: [UInt8]) {
+        let request = RedfishRequest("GET", try bmc.path(of: link))
+        let response = try await authorized(request)
+        return (response.status, response.body)
+    }
+
     /// Takes a resource away; one that is gone already is no failure.
     func delete(_ link: String) async throws {
         do {
