@@ -61,6 +61,9 @@ package protocol BIOSControl: Sendable {
     /// Changes settings; they hold from the machine's next start. What does not fit the firmware's own rules is refused.
     func apply(_ settings: [String: JSONValue], of bmc: BMC) async throws
 
+    /// The names of changed settings that the firmware did not take over yet; `nil` where the BMC does not tell.
+    func pending(of bmc: BMC) async throws -> Set<String>?
+
     /// Gives all settings their values of the factory, from the machine's next start.
     func reset(of bmc: BMC) async throws
 }

@@ -121,6 +121,39 @@ extension Bench {
         #expect(bench.world.machine(id)?.log.count { $0 == "power on" } == 1)
     }
 
+    @Test func `a password, which never shows, is done when it is pending no more`() async throws {
+        let bench = try Bench()
+        let id = try await managed(bench)
+        try firmware(bench).addHidden("bmc1")
+        let wanted: JSONValue = [
+            ["name": "Password", "value": "new"], ["name": "Cores", "value": 8],
+        ]
+        try await bench.ask(.clean([apply(wanted)], ramdisk: false), id)
+        let begin = bench.world.time.now
+        try await bench.settle(id)
+        #expect(try await bench.state(id) == "manageable")
+        #expect(bench.world.time.now - begin < .seconds(600), "not by its budget")
+        #expect(try firmware(bench).hiddenValue("bmc1") == "new")
+        #expect(try firmware(bench).asked("bmc1") == 1)
+        // The value may be any: it is told again, and the machine restarts again.
+        try await bench.ask(.clean([apply(wanted)], ramdisk: false), id)
+        try await bench.settle(id)
+        #expect(try firmware(bench).asked("bmc1") == 2)
+    }
+
+    @Test func `a password that stays pending fails by the budget`() async throws {
+        let bench = try Bench()
+        let id = try await managed(bench)
+        try firmware(bench).addHidden("bmc1")
+        try firmware(bench).keepPending()
+        try await bench.ask(
+            .clean([apply([["name": "Password", "value": "new"]])], ramdisk: false),
+            id
+        )
+        try await bench.settle(id)
+        #expect(try await bench.state(id) == "clean failed")
+    }
+
     @Test func `a machine that does not restart fails the step`() async throws {
         let bench = try Bench()
         let id = try await managed(bench)

@@ -20,6 +20,7 @@ final class MemoryFirmware: FirmwareControl, BIOSControl {
     private let policies = Mutex<[String: BootPolicyState]>([:])
     private let machines = Mutex<[String: Machine]>([:])
     private let ignoring = Mutex(false)
+    private let stubborn = Mutex(false)
     let starts: @Sendable (BMC) -> Int
     let updates = MemoryUpdates()
 
@@ -28,6 +29,9 @@ final class MemoryFirmware: FirmwareControl, BIOSControl {
 
     /// From now on it says yes and keeps its settings.
     func ignoreChanges() { ignoring.withLock { $0 = true } }
+
+    /// From now on it takes over nothing.
+    func keepPending() { stubborn.withLock { $0 = true } }
 
     func asked(_ user: String) -> Int { machines.withLock { $0[user]?.asked ?? 0 } }
 
@@ -49,21 +53,41 @@ final class MemoryFirmware: FirmwareControl, BIOSControl {
 
     func settings(of bmc: BMC) async throws -> [BIOSSetting] {
         let now = starts(bmc)
+        let isStubborn = stubborn.withLock { $0 }
         return machines.withLock { machines in
             var machine = machines[bmc.user] ?? Machine()
-            if let pending = machine.pending, now > machine.startsThen {
+            if let pending = machine.pending, now > machine.startsThen, !isStubborn {
                 machine.settings.merge(pending) { $1 }
                 machine.pending = nil
             }
             machines[bmc.user] = machine
             return machine.settings.sorted { $0.key < $1.key }.map {
-                BIOSSetting(name: $0.key, value: $0.value)
+                BIOSSetting(name: $0.key, value: $0.key == Self.hidden ? .null : $0.value)
             }
         }
     }
 
+    func pending(of bmc: BMC) async throws -> Set<String>? {
+        // Whoever looks sees what the machine's start did.
+        _ = try await settings(of: bmc)
+        return machines.withLock { Set(($0[bmc.user]?.pending ?? [:]).keys) }
+    }
+
+    /// A setting that is never shown, such as a password.
+    static let hidden = "Password"
+
+    /// Gives a machine's firmware such a setting.
+    func addHidden(_ user: String) {
+        machines.withLock { $0[user, default: Machine()].settings[Self.hidden] = "old" }
+    }
+
+    /// What the firmware has there.
+    func hiddenValue(_ user: String) -> JSONValue? {
+        machines.withLock { $0[user]?.settings[Self.hidden] }
+    }
+
     func apply(_ settings: [String: JSONValue], of bmc: BMC) async throws {
-        for name in settings.keys.sorted() where Self.factory[name] == nil {
+        for name in settings.keys.sorted() where Self.factory[name] == nil && name != Self.hidden {
             throw PowerFault(
                 .unsupported,
                 "cannot change the BIOS settings of BMC \(bmc.endpoint): there is no setting \(name)"

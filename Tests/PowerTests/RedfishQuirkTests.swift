@@ -219,7 +219,7 @@ import Testing
     @Test func `BIOS settings are listed with their rules, changed within them, and reset`()
         async throws
     {
-        try await with("plain") { driver, bmc, double in
+        try await with("plain") { driver, bmc, double async throws in
             let settings = try await driver.settings(of: bmc)
             #expect(settings.map(\.name) == settings.map(\.name).sorted())
             let mode = settings.first { $0.name == "BootMode" }
@@ -233,6 +233,13 @@ import Testing
             let pending = double.document(Self.system + "/Bios/Settings")
             #expect(pending["Attributes"] == ["NumCores": 4, "QuietBoot": false])
             #expect(pending["@Redfish.SettingsApplyTime"]?["ApplyTime"] == "OnReset")
+            #expect(try await driver.pending(of: bmc) == ["NumCores", "QuietBoot"])
+            double.state.withLock {
+                $0.documents[Self.system + "/Bios/Settings"] = [
+                    "Attributes": ["NumCores": 4, "AdminPassword": .null]
+                ]
+            }
+            #expect(try await driver.pending(of: bmc) == ["NumCores"])
             try await driver.reset(of: bmc)
             #expect(double.document(Self.system + "/Bios")["Attributes"]?["NumCores"] == 0)
         }

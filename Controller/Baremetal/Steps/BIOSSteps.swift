@@ -63,10 +63,23 @@ package struct BIOSSteps: DriverSteps {
             return try await reset(found, progress, bmc, at: now)
         }
         let wanted = try Self.wanted(step.args["settings"])
-        let open = wanted.filter { name, value in
+        let unseen = wanted.filter { name, value in
             !found.contains { $0.name == name && $0.value.isSame(as: value) }
         }.keys.sorted()
-        if open.isEmpty { return .done }
+        // A password never shows: it is taken over when it is pending no more.
+        let hidden = unseen.filter { name in found.contains { $0.name == name && $0.isHidden } }
+        var open = unseen
+        if progress != nil, !hidden.isEmpty {
+            let pending = try await bios.pending(of: bmc)
+            open.removeAll { hidden.contains($0) && pending?.contains($0) != true }
+        }
+        if open.isEmpty {
+            return hidden.isEmpty
+                ? .done
+                : .doneWith([
+                    "the firmware took over \(Self.list(hidden)), as far as its BMC shows"
+                ])
+        }
         guard let progress else {
             try await bios.apply(wanted, of: bmc)
             return .restarts(
@@ -143,6 +156,11 @@ package struct BIOSSteps: DriverSteps {
             radix: 16
         )
     }
+}
+
+extension BIOSSetting {
+    /// Whether its value cannot be read.
+    fileprivate var isHidden: Bool { value == .null || rule?.type == "Password" }
 }
 
 extension JSONValue {

@@ -131,6 +131,17 @@ extension RedfishPower: BIOSControl {
         }
     }
 
+    package func pending(of bmc: BMC) async throws -> Set<String>? {
+        try await client.call(bmc, to: "list the pending BIOS settings") { call in
+            let object = try await call.bios().value["@Redfish.Settings"]
+            let link = RedfishAnswer.link(object?["SettingsObject"])
+            guard let settings = try await call.find(link) else { return nil }
+            // Some list what they never show, such as passwords, always and without a value.
+            let set = RedfishAnswer.attributes(settings.value).filter { $0.value != .null }
+            return Set(set.keys)
+        }
+    }
+
     package func reset(of bmc: BMC) async throws {
         try await client.call(bmc, to: "reset the BIOS settings") { call in
             let bios = try await call.bios()
