@@ -74,17 +74,20 @@ enum NodeEdits {
         into node: inout Node,
         at now: Timestamp
     ) throws {
+        // The driver first: it says what each interface may be.
+        if let value = members["driver"] {
+            guard let driver = try text(value, "driver") else {
+                throw wrong("driver", "a driver's name")
+            }
+            node.driver = driver
+        }
         for (name, value) in members.sorted(by: { $0.key < $1.key }) {
             switch name {
-            case "uuid", "protected_reason", "retired_reason", "maintenance_reason": continue
+            case "uuid", "driver", "protected_reason", "retired_reason", "maintenance_reason":
+                continue
             case "name":
                 let text = try text(value, name)
                 node.name = text?.isEmpty == true ? nil : text
-            case "driver":
-                guard let driver = try text(value, name) else {
-                    throw wrong(name, "a driver's name")
-                }
-                node.driver = driver
             case "driver_info":
                 node.driverInfo = DriverInfo(
                     merging: try object(value, name),

@@ -195,10 +195,29 @@ package struct NodesAPI: RouteArea {
             try call.requireNodeField(operation.path[0])
         }
         let now = service.time.now
+        let resets = try resetsInterfaces(call, body)
         let node = try await service.update(try call.parameter("node"), by: call.principal) {
+            if resets { $0.interfaces = [:] }
             try NodeEdits.apply(body, to: &$0, at: now)
         }
         return answer(node, call.version)
+    }
+
+    /// Whether the interfaces become those of the new driver, beside those that the patch names.
+    private func resetsInterfaces(_ call: BaremetalCall, _ patch: JSONValue) throws -> Bool {
+        guard let text = call.request.query("reset_interfaces") else { return false }
+        try call.require(minor: 45)
+        guard let resets = JSONValue.string(text).truth else {
+            throw Fault(.invalid, "cannot use reset_interfaces: it must be true or false")
+        }
+        let operations = try JSONPatchOperation.list(from: patch)
+        guard !resets || operations.contains(where: { $0.path == ["driver"] }) else {
+            throw Fault(
+                .invalid,
+                "cannot reset the interfaces: reset_interfaces goes with a change of the driver only"
+            )
+        }
+        return resets
     }
 
     /// Tells per interface whether the node could be worked on.

@@ -219,7 +219,7 @@ package final class NodesService: Sendable {
                     "cannot provide node \(node.label): it is retired; unset that first"
                 )
             }
-            try node.apply(event, at: self.time.now)
+            try self.apply(event, to: &node, seen: seen, wish)
             if node.attempt != before { node.party = Self.party(of: principal) }
         } also: { transaction, node in
             try note(transaction, node)

@@ -112,6 +112,29 @@ extension NodesService {
         }
     }
 
+    /// Moves a node as a wish asks.
+    /// - Throws: `Fault` of kind `conflict` when another one was quicker: the state that the caller's wish was checked
+    ///   in allowed it, and this one does not. `InvalidTransition` otherwise.
+    func apply(
+        _ event: NodeEvent,
+        to node: inout Node,
+        seen: Node,
+        _ wish: ProvisionWish
+    ) throws {
+        do {
+            try node.apply(event, at: time.now)
+        } catch {
+            var before = seen
+            let isOvertaken = seen.attempt != node.attempt || seen.state != node.state
+            // Whether it would have been allowed is all that is asked.
+            guard isOvertaken, (try? before.apply(event, at: time.now)) != nil else { throw error }
+            throw Fault(
+                .conflict,
+                "cannot \(wish.verb) node \(node.label): somebody else changed it just now, it is \(node.state.ironicName); look at it and ask again"
+            )
+        }
+    }
+
     /// Lets those nodes pass whose driver can do what `kind` names, such as `rescue` or `raid`.
     ///
     /// `faultKind` is what Ironic answers in that place.

@@ -98,6 +98,44 @@ import Testing
         }
     }
 
+    @Test func `another driver takes interfaces that it has, or none of the old ones`() async throws
+    {
+        let bench = try Bench()
+        _ = try await register(bench)
+        try await bench.withClient { client async throws in
+            func set(_ members: [(String, JSONValue)], _ query: String = "") async throws -> Answer
+            {
+                let patch = members.map { name, value -> JSONValue in
+                    ["op": "add", "path": .string("/" + name), "value": value]
+                }
+                return try await client.ask(.patch, "/v1/nodes/c0" + query, .array(patch))
+            }
+            for (name, value) in [
+                ("boot_interface", "redfish-virtual-media"), ("bios_interface", "redfish"),
+                ("power_interface", "redfish"),
+            ] {
+                #expect(try await set([(name, .string(value))]).status == 200)
+                let wrong = try await set([("driver", "ipmi")])
+                #expect(wrong.status == 400, "\(name)")
+                #expect(wrong.fault.contains(name), "\(wrong.fault)")
+                let both = try await set([(name, .null), ("driver", "ipmi")])
+                #expect(both.status == 200, "\(both.fault)")
+                #expect(try await set([("driver", "redfish")]).status == 200)
+            }
+            _ = try await set([("boot_interface", "redfish-virtual-media")])
+            let alone = try await set([("name", "c0")], "?reset_interfaces=true")
+            #expect(alone.status == 400)
+            #expect(alone.fault.contains("with a change of the driver only"))
+            let reset = try await set(
+                [("driver", "ipmi"), ("boot_interface", "pxe")],
+                "?reset_interfaces=true"
+            )
+            #expect(reset.status == 200)
+            #expect(reset.body["power_interface"] == "ipmitool")
+            #expect(reset.body["boot_interface"] == "pxe")
+        }
+    }
+
     @Test(arguments: [
         (["redfish_address": "bmc.example"], "https://bmc.example:443/redfish/v1"),
         (["redfish_address": "http://192.0.2.1:8000/api/"], "http://192.0.2.1:8000/api"),

@@ -388,7 +388,8 @@ struct Bench {
 
     init(
         settings edit: (inout BaremetalSettings) -> Void = { _ in },
-        database existing: Database? = nil
+        database existing: Database? = nil,
+        images: any ImageSource = SimulatedImages()
     ) throws {
         var settings = BaremetalSettings(
             imageURL: "https://192.0.2.1:6385",
@@ -407,7 +408,7 @@ struct Bench {
         service = NodesService(
             database: database,
             sealer: Sealer(key: Secret(bytes: [UInt8](repeating: 5, count: 32))),
-            images: SimulatedImages(),
+            images: images,
             drivers: [ipmi, .fake(), .manual(), .redfish(in: world)],
             queue: NodeQueue(),
             settings: settings,

@@ -18,7 +18,18 @@ extension Operation {
         answers: .created(.node)
     )
     static let showNode = Operation("Show a node", [.fields], answers: .ok(.node))
-    static let changeNode = Operation("Change a node", takes: .json(.patch), answers: .ok(.node))
+    static let changeNode = Operation(
+        "Change a node",
+        [
+            .init(
+                "reset_interfaces",
+                .text,
+                "Whether the interfaces become those of the new driver."
+            )
+        ],
+        takes: .json(.patch),
+        answers: .ok(.node)
+    )
     static let deleteNode = Operation("Forget a node", answers: .nothing)
     static let validateNode = Operation(
         "Tell per interface whether the node could be worked on",
