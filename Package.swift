@@ -181,7 +181,7 @@ let package = Package(
             "Power",
             [
                 "Protocol", "Basics", "HostTools", "HTTP", asyncHTTPClient, nioCore, nioHTTP1,
-                nioSSL, logging,
+                nioPosix, nioSSL, logging,
             ]
         ),
         area(
@@ -460,10 +460,10 @@ let package = Package(
             [
                 "CFaultVFS", "CZstd", "Protocol", "Basics", "Transport", "Store", "HTTP", "Power",
                 "Boot", "Images", "Agents", "Baremetal", "Deployment", "AgentSystem", "AgentSteps",
-                "AgentCore", logging, protobuf,
+                "AgentCore", "HostTools", logging, protobuf,
             ]
         ),
-        tests("SimulationTests", ["Simulator", "Basics"], exclude: ["Planted"]),
+        tests("SimulationTests", ["Simulator", "Basics", "Protocol"], exclude: ["Planted"]),
         program(
             "Simulate",
             "Tests/Simulate",

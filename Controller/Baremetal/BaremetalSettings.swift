@@ -27,7 +27,10 @@ package struct BaremetalSettings: Sendable {
     /// How many nodes are worked on at a time, by the kind of work; the others wait for their turn.
     package var work = WorkLimits()
     /// Nodes that are looked at at the same time.
-    package var workersMax = 256
+    ///
+    /// One that waits for its BMC takes a task and some kilobytes, no thread; the calls themselves are bounded by
+    /// the drivers. A bound that a rack of silent BMCs can fill would stop the work on all others.
+    package var workersMax = 10_000
 
     package init(imageURL: String, controller: BootFragment.Controller, hostName: String) {
         self.imageURL = imageURL

@@ -43,6 +43,9 @@ final class CallGate: Sendable {
     /// Places that BMCs may take which did not answer last time, or were never asked: all but an eighth.
     static func unprovenMax(of max: Int) -> Int { max - max / 8 }
 
+    /// Whether it answered last time.
+    func isProven(_ key: String) -> Bool { state.withLock { $0.proven.contains(key) } }
+
     /// Waits for a place, in the order of asking.
     /// - Throws: `CancellationError`.
     func enter(_ key: String) async throws {

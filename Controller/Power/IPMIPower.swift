@@ -15,6 +15,9 @@ package final class IPMIPower: PowerControl {
             _ arguments: [String], _ environment: [String: String], _ budget: Duration
         ) async throws -> ToolResult
 
+    /// Whether a BMC answers at all, by host and port; `nil` when that cannot be told without the tool.
+    package typealias Greeter = @Sendable (_ host: String, _ port: UInt16) async -> Bool?
+
     /// Settings that hold for every BMC.
     package struct Settings: Sendable, Equatable {
         /// IPMI cipher suite: 17 (SHA-256) or 3 (SHA-1); 0 has no authentication and is refused.
@@ -37,6 +40,7 @@ package final class IPMIPower: PowerControl {
 
     private let settings: Settings
     private let runner: Runner
+    private let greeter: Greeter
     private let gate: CallGate
     /// BMCs that turned out to know an older cipher suite only.
     private let suites = Mutex<[String: UInt8]>([:])
@@ -45,14 +49,22 @@ package final class IPMIPower: PowerControl {
     let readers = Mutex<Set<String>>([])
 
     package convenience init(settings: Settings, time: any TimeSource) {
-        self.init(settings: settings) { arguments, environment, budget in
-            try await runTool(arguments, environment, budget, time)
-        }
+        let greeting = IPMIGreeting(time: time)
+        self.init(
+            settings: settings,
+            greeter: { await greeting.answers($0, port: $1) },
+            runner: { try await runTool($0, $1, $2, time) }
+        )
     }
 
-    /// With another way to run the tool, for tests.
-    package init(settings: Settings, runner: @escaping Runner) {
+    /// With another way to run the tool and to learn whether a BMC is there, for tests.
+    package init(
+        settings: Settings,
+        greeter: @escaping Greeter = { _, _ in nil },
+        runner: @escaping Runner
+    ) {
         self.settings = settings
+        self.greeter = greeter
         self.runner = runner
         gate = CallGate(max: settings.callsMax)
     }
@@ -184,6 +196,7 @@ package final class IPMIPower: PowerControl {
         let budget = budget ?? settings.callBudget
         let arguments = try commonArguments(bmc, suite: suite) + command
         let result: ToolResult
+        try await greet(bmc, purpose)
         try await gate.enter(bmc.endpoint)
         var answered = false
         do {
@@ -213,13 +226,29 @@ package final class IPMIPower: PowerControl {
         return result.output
     }
 
+    /// A BMC that did not answer last time, or was never asked, is asked by a datagram first.
+    /// - Throws: `PowerFault` when nothing answers; `CancellationError`.
+    private func greet(_ bmc: BMC, _ purpose: String) async throws {
+        guard !gate.isProven(bmc.endpoint), await greeter(bmc.host, bmc.port) == false else {
+            return
+        }
+        try Task.checkCancellation()
+        throw PowerFault(
+            .noAnswer,
+            "cannot \(purpose) of BMC \(bmc.endpoint): \(Self.silence)",
+            detail: "no answer to Get Channel Authentication Capabilities"
+        )
+    }
+
+    private static let silence =
+        "it does not answer; check its address, its cable and that IPMI over LAN is enabled"
+
     private func failure(of result: ToolResult, _ bmc: BMC, _ purpose: String) -> PowerFault {
         let words = result.errorOutput + "\n" + result.output
         let reason = IPMIAnswer.failure(words)
         let advice =
             switch reason {
-            case .noAnswer:
-                "it does not answer; check its address, its cable and that IPMI over LAN is enabled"
+            case .noAnswer: Self.silence
             case .credentials:
                 "it refused the user name or password; correct ipmi_username and ipmi_password"
             case .privilege:

@@ -4,6 +4,7 @@ import Basics
 import Boot
 import Deployment
 import Logging
+import Power
 import Protocol
 import Store
 
@@ -48,12 +49,12 @@ final class Incarnation: Sendable {
             time: time,
             logger: logger
         )
-        let bmcs = SimulatedBMCs(world: world, life: life)
+        let power = Self.power(of: world, life)
         nodes = NodesService(
             database: database,
             sealer: sealer,
             images: ImageCatalogue(images: world.images, life: life),
-            drivers: [NodeDriver(name: "ipmi", power: bmcs, hasAgent: true, needsBMC: true)],
+            drivers: [NodeDriver(name: "ipmi", power: power, hasAgent: true, needsBMC: true)],
             queue: NodeQueue(),
             settings: Self.settings(of: world),
             time: time,
@@ -94,12 +95,27 @@ final class Incarnation: Sendable {
         )
     }
 
+    /// The BMCs themselves, or the controller's own driver with `ipmitool` over them.
+    private static func power(of world: World, _ life: Life) -> any PowerControl {
+        let bmcs = SimulatedBMCs(world: world, life: life)
+        guard let bounds = world.tool else { return bmcs }
+        var settings = IPMIPower.Settings()
+        settings.callsMax = bounds.calls
+        let tool = SimulatedTool(bmcs: bmcs)
+        return IPMIPower(
+            settings: settings,
+            greeter: { host, _ in await bounds.greets ? tool.answers(host) : nil },
+            runner: { arguments, environment, _ in try await tool.run(arguments, environment) }
+        )
+    }
+
     /// Each world has limits of its own, so that most let nodes wait for their turn.
     static func settings(of world: World) -> BaremetalSettings {
         var settings = settings
         settings.work.inspection = 1 + Int(world.seed % 3)
         settings.work.cleaning = 1 + Int(world.seed / 3 % 3)
         settings.work.deployment = 1 + Int(world.seed / 9 % 3)
+        if let workers = world.tool?.workers { settings.workersMax = workers }
         return settings
     }
 

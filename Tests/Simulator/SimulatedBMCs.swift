@@ -8,11 +8,18 @@ struct SimulatedBMCs: PowerControl {
     let life: Life
 
     /// As ipmitool with its retries.
-    private static let answerWithin = Duration.seconds(10)
+    static let answerWithin = Duration.seconds(10)
+    /// Where no BMC ever answers.
+    static let emptyNetwork = "198.51."
 
     /// Reaches a machine's BMC, after the time that it takes.
     private func reach(_ bmc: BMC) async throws -> SimulatedMachine {
         try life.check()
+        if bmc.host.hasPrefix(Self.emptyNetwork) {
+            let time = SimulatedTime(executor: world.executor, life: life)
+            try await time.sleep(for: Self.answerWithin)
+            throw PowerFault(.noAnswer, "cannot reach BMC \(bmc.endpoint): it does not answer")
+        }
         guard let machine = world.machines.first(where: { $0.bmcUser == bmc.user }) else {
             throw PowerFault(.credentials, "cannot use BMC \(bmc.endpoint): the user is unknown")
         }

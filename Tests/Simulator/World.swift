@@ -33,15 +33,19 @@ package final class World: Sendable {
     let jobsUntilCrash = Confined<Int?>(nil)
     /// Whether every power cut loses what was not flushed, whatever the plan says.
     let alwaysLosesWrites: Bool
+    /// How the controller calls `ipmitool`; `nil` where the BMCs stand in for its whole driver.
+    let tool: ToolBounds?
     private static let worlds = Atomic<Int>(0)
 
     /// Makes a world and switches nothing on yet.
     package init(
         seed: UInt64,
         plan: FaultPlan? = nil,
+        tool: ToolBounds? = nil,
         trace: (@Sendable (String) -> Void)? = nil
     ) {
         self.seed = seed
+        self.tool = tool
         let plan = plan ?? FaultPlan(seed: seed)
         self.plan = plan
         executor = SimulatedExecutor(dice: Dice(seed: seed, "order"))
