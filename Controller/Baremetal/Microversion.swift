@@ -118,11 +118,13 @@ extension Routes {
         _ operation: Operation,
         use handler: @escaping @Sendable (BaremetalCall) async throws -> Response
     ) {
+        let known = operation.queryNames
         on(method, path, access.access, operation.versioned) { request, context in
             var version = Microversion.minimum
             var response: Response
             do {
                 version = try Microversion(of: request)
+                try request.requireQuery(of: known)
                 response = try await handler(
                     BaremetalCall(
                         request: request,
@@ -139,6 +141,19 @@ extension Routes {
             for field in version.headers { response.headers[field.name] = field.value }
             return response
         }
+    }
+}
+
+extension Request {
+    /// A misspelt filter must not be one that lets everything through; Ironic refuses it too.
+    fileprivate func requireQuery(of known: Set<String>) throws {
+        let unknown = queryNames.subtracting(known).sorted()
+        guard !unknown.isEmpty else { return }
+        let names = unknown.prefix(8).map { "“\($0.prefix(40))”" }.joined(separator: ", ")
+        let advice =
+            known.isEmpty
+            ? "takes no parameters" : "knows \(known.sorted().joined(separator: ", "))"
+        throw Fault(.invalid, "cannot answer \(uri.path) with \(names): it \(advice)")
     }
 }
 

@@ -47,8 +47,17 @@ enum NodeEdits {
     /// Applies a JSON Patch.
     /// - Throws: `Fault` of kind `invalid` that names the path.
     static func apply(_ patch: JSONValue, to node: inout Node, at now: Timestamp) throws {
+        try apply(JSONPatchOperation.list(from: patch), to: &node, at: now)
+    }
+
+    /// The same with operations that were read already.
+    static func apply(
+        _ patch: [JSONPatchOperation],
+        to node: inout Node,
+        at now: Timestamp
+    ) throws {
         var document = document(of: node)
-        for operation in try JSONPatchOperation.list(from: patch) {
+        for operation in patch {
             guard let first = operation.path.first, document[first] != nil else {
                 throw Fault(
                     .invalid,

@@ -67,7 +67,7 @@ struct NodeField: Sendable {
             json("target_raid_config", 12) { _ in .object([:]) },
             links("states", 14, "/states"), interface("network", 20),
             text("resource_class", 21) { $0.node.resourceClass },
-            links("portgroups", 23, "/portgroups"), interface("boot", 31), interface("console", 31),
+            links("portgroups", 24, "/portgroups"), interface("boot", 31), interface("console", 31),
             interface("deploy", 31), interface("inspect", 31), interface("management", 31),
             interface("power", 31), interface("raid", 31), interface("vendor", 31),
             links("volume", 32, "/volume"), interface("storage", 33),

@@ -13,6 +13,11 @@ extension NodeQuery {
         ("parent_node", 83), ("include_children", 83), ("instance_name", 104),
     ]
 
+    /// Ironic's faults; `none` is ours.
+    private static let faults = [
+        "none", "power failure", "clean failure", "rescue abort failure", "service failure",
+    ]
+
     /// What the query of a request asks for, without its marker; `host` is the only conductor.
     init(_ call: BaremetalCall, host: String) throws {
         self.init()
@@ -47,6 +52,12 @@ extension NodeQuery {
         sharded = try truth("sharded")
         includesParts = try truth("include_children") ?? false
         instanceID = request.query("instance_uuid")
+        if let instanceID, NodeID(instanceID) == nil {
+            throw Fault(
+                .invalid,
+                "cannot filter by instance_uuid “\(instanceID.prefix(40))”: it is no UUID"
+            )
+        }
         instanceName = request.query("instance_name")
         chassis = request.query("chassis_uuid")
         driver = request.query("driver")
@@ -64,7 +75,15 @@ extension NodeQuery {
             isEmpty = parent == nil
         }
         // Trouble of ours is an obstacle that passes, never a fault; and there is one conductor.
-        if request.query("fault").map({ $0 != "none" }) == true { isEmpty = true }
+        if let fault = request.query("fault") {
+            guard Self.faults.contains(fault) else {
+                throw Fault(
+                    .invalid,
+                    "cannot filter by fault “\(fault.prefix(40))”: it must be one of \(Self.faults.joined(separator: ", "))"
+                )
+            }
+            isEmpty = fault != "none"
+        }
         if let conductor = request.query("conductor"), conductor != host { isEmpty = true }
         limit = try call.limit()
         let order = try call.order()

@@ -167,7 +167,7 @@ package struct NodesAPI: RouteArea {
     }
 
     private func create(_ call: BaremetalCall) async throws -> Response {
-        let members = try await call.object()
+        var members = try await call.object()
         guard let driver = members["driver"]?.text else {
             throw Fault(.invalid, "cannot create a node: the request has no driver")
         }
@@ -179,8 +179,13 @@ package struct NodesAPI: RouteArea {
             }
             id = wanted
         }
+        members["parent_node"] = try await parent(members["parent_node"], call)
         let now = service.time.now
-        let node = try await service.create(id: id, driver: driver, by: call.principal) { node in
+        let node = try await service.create(
+            id: id,
+            driver: driver,
+            by: call.principal
+        ) { [members] node in
             try NodeEdits.read(members, into: &node, at: now)
         }
         call.context.note(target: node.id.text)
@@ -191,26 +196,38 @@ package struct NodesAPI: RouteArea {
 
     private func patch(_ call: BaremetalCall) async throws -> Response {
         let body = try await call.request.json(call.context)
-        for operation in try JSONPatchOperation.list(from: body) {
+        var operations = try JSONPatchOperation.list(from: body)
+        for (index, operation) in operations.enumerated() {
             try call.requireNodeField(operation.path[0])
+            guard operation.path == ["parent_node"] else { continue }
+            operations[index] = JSONPatchOperation(
+                verb: operation.verb,
+                path: operation.path,
+                value: try await parent(operation.value, call) ?? .null
+            )
         }
         let now = service.time.now
-        let resets = try resetsInterfaces(call, body)
-        let node = try await service.update(try call.parameter("node"), by: call.principal) {
+        let resets = try resetsInterfaces(call, operations)
+        let node = try await service.update(
+            try call.parameter("node"),
+            by: call.principal
+        ) { [operations] in
             if resets { $0.interfaces = [:] }
-            try NodeEdits.apply(body, to: &$0, at: now)
+            try NodeEdits.apply(operations, to: &$0, at: now)
         }
         return answer(node, call.version)
     }
 
     /// Whether the interfaces become those of the new driver, beside those that the patch names.
-    private func resetsInterfaces(_ call: BaremetalCall, _ patch: JSONValue) throws -> Bool {
+    private func resetsInterfaces(
+        _ call: BaremetalCall,
+        _ operations: [JSONPatchOperation]
+    ) throws -> Bool {
         guard let text = call.request.query("reset_interfaces") else { return false }
         try call.require(minor: 45)
         guard let resets = JSONValue.string(text).truth else {
             throw Fault(.invalid, "cannot use reset_interfaces: it must be true or false")
         }
-        let operations = try JSONPatchOperation.list(from: patch)
         guard !resets || operations.contains(where: { $0.path == ["driver"] }) else {
             throw Fault(
                 .invalid,
@@ -218,6 +235,21 @@ package struct NodesAPI: RouteArea {
             )
         }
         return resets
+    }
+
+    /// A parent may be named as any other node is; it becomes its UUID.
+    ///
+    /// One that the caller does not see is as one that is not there, with Ironic's code.
+    private func parent(_ value: JSONValue?, _ call: BaremetalCall) async throws -> JSONValue? {
+        guard let name = value?.text, NodeID(name) == nil else { return value }
+        do {
+            return .string(try await service.node(name, by: call.principal).id.text)
+        } catch let fault as Fault where fault.kind == .notFound {
+            throw Fault(
+                .invalid,
+                "cannot set parent_node “\(name.prefix(80))”: there is no node with this UUID or name"
+            )
+        }
     }
 
     /// Tells per interface whether the node could be worked on.

@@ -72,6 +72,15 @@ extension Request {
         return nil
     }
 
+    /// The names of the query's parameters, decoded.
+    package var queryNames: Set<String> {
+        Set(
+            (uri.query ?? "").split(separator: "&").map { pair in
+                Self.decoded(pair.prefix { $0 != "=" })
+            }
+        )
+    }
+
     private static func decoded(_ text: Substring) -> String {
         let spaced = text.replacing("+", with: " ")
         return String(spaced).removingURLPercentEncoding() ?? String(spaced)

@@ -10,7 +10,7 @@ private let nodeFields: [Int: Set<String>] = [
     3: ["driver_internal_info"], 5: ["name"],
     6: ["inspection_finished_at", "inspection_started_at"], 7: ["clean_step"],
     12: ["raid_config", "target_raid_config"], 14: ["states"], 20: ["network_interface"],
-    21: ["resource_class"], 23: ["portgroups"],
+    21: ["resource_class"], 24: ["portgroups"],
     31: [
         "boot_interface", "console_interface", "deploy_interface", "inspect_interface",
         "management_interface", "power_interface", "raid_interface", "vendor_interface",

@@ -54,6 +54,94 @@ import Testing
         }
     }
 
+    @Test func `a filter that is none, or of another type, is refused and lists nothing`()
+        async throws
+    {
+        let bench = try Bench()
+        _ = try await bench.register("c0")
+        try await bench.withClient { client async throws in
+            for (query, word) in [
+                ("nodes?ownr=p1", "ownr"), ("nodes/detail?nam%65=c0&owner=p", "name"),
+                ("nodes?fault=tired", "tired"), ("nodes?instance_uuid=7", "instance_uuid"),
+                ("nodes/c0?colour=red", "colour"), ("ports?adress=52:54:00:c0:00:01", "adress"),
+                ("allocations?node_name=c0", "node_name"), ("drivers?tipe=dynamic", "tipe"),
+                ("conductors?host=a", "host"), ("nodes/c0/history?details=true", "details"),
+            ] {
+                let answer = try await client.ask(.get, "/v1/" + query)
+                #expect(answer.status == 400, "\(query)")
+                #expect(answer.fault.contains("“\(word)”"), "\(query): \(answer.fault)")
+            }
+            let changed = try await client.ask(.delete, "/v1/nodes/c0?force=true")
+            #expect(changed.status == 400)
+            #expect(try await client.ask(.get, "/v1/nodes/c0").status == 200)
+        }
+    }
+
+    @Test func `a parent is named by its name too, and one that is not there is none`() async throws
+    {
+        let bench = try Bench()
+        let id = try await bench.register("c0")
+        try await bench.withClient { client async throws in
+            let made = try await client.ask(
+                .post,
+                "/v1/nodes",
+                ["driver": "fake-hardware", "name": "part", "parent_node": "c0"]
+            )
+            #expect(made.body["parent_node"]?.text == id.text, "\(made.fault)")
+            func set(_ value: JSONValue) async throws -> Answer {
+                try await client.ask(
+                    .patch,
+                    "/v1/nodes/part",
+                    [["op": "add", "path": "/parent_node", "value": value]]
+                )
+            }
+            #expect(try await set("nobody").status == 400)
+            #expect(try await set("part").status == 400)
+            #expect(try await set(7).status == 400)
+            #expect(try await set(.null).body["parent_node"] == .null)
+            #expect(try await set("c0").body["parent_node"]?.text == id.text)
+        }
+    }
+
+    @Test func `ports are found by words of their description, and by what their nodes are`()
+        async throws
+    {
+        let bench = try Bench()
+        _ = try await bench.register("c0")
+        _ = try await bench.service.update("c0", by: nil) { node in
+            node.shard = "s1"
+            node.conductorGroup = "g1"
+        }
+        try await bench.withClient { client async throws in
+            for number in 1...2 {
+                let port: JSONValue = [
+                    "node_uuid": "c0", "address": .string("52:54:00:c0:0a:0\(number)"),
+                    "description": .string("slot \(number)"),
+                ]
+                #expect(try await client.ask(.post, "/v1/ports", port).status == 201)
+            }
+            for (query, count) in [
+                ("description_contains=slot", 2), ("description_contains=t%202", 1),
+                ("description_contains=%25", 0), ("shard=s1&description_contains=1", 1),
+                ("conductor_groups=g1,g2&description_contains=slot", 2),
+                ("conductor_groups=g2", 0),
+            ] {
+                let list = try await client.ask(.get, "/v1/ports?" + query)
+                #expect(list.body["ports"]?.elements?.count == count, "\(query): \(list.fault)")
+            }
+            for (query, minor) in [
+                ("ports?shard=s1", 82), ("ports?description_contains=a", 97),
+                ("ports?conductor_groups=g1", 99), ("portgroups?conductor_groups=g1", 99),
+                ("portgroups?shard=s1", 106),
+            ] {
+                let old = try await client.call(.get, "/v1/" + query, version: "1.\(minor - 1)")
+                #expect(old.status == 406, "\(query)")
+                let new = try await client.call(.get, "/v1/" + query, version: "1.\(minor)")
+                #expect(new.status == 200, "\(query)")
+            }
+        }
+    }
+
     @Test func `networks are attached to free ports, once, and detached`() async throws {
         let bench = try Bench()
         _ = try await bench.register("c0")

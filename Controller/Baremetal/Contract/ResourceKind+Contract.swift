@@ -42,6 +42,7 @@ extension ResourceKind {
         parameters += filters.map { name in .init(name) }
         if field("node_uuid") != nil { parameters += [.init("node"), .init("node_uuid")] }
         if field("address") != nil { parameters.append(.init("address")) }
+        parameters += datedFilters.map { .init($0.name, .text, "Since 1.\($0.minor).") }
         if scope == .node { parameters += [.init("shard"), .init("conductor_groups")] }
         if table == Self.port.table { parameters.append(.init("portgroup")) }
         return parameters.reduce(into: []) { all, parameter in

@@ -11,6 +11,8 @@ struct ResourceQuery: Sendable {
     /// Only those of nodes in one of these shards or conductor groups.
     var shards: [String]?
     var conductorGroups: [String]?
+    /// Only those with these words in their description.
+    var descriptionContains: String?
     /// Only what this project may see; `nil` sees all.
     var visibleTo: String?
     var marker: ResourceID?
@@ -148,6 +150,10 @@ extension Transaction {
                         AND node.\(column) IN (\(names.joined(separator: ", "))))
                 """
             )
+        }
+        if let words = query.descriptionContains {
+            conditions.append("instr(COALESCE(description, ''), :words) > 0")
+            arguments["words"] = words
         }
         if let project = query.visibleTo {
             conditions.append(kind.visibility)

@@ -152,6 +152,17 @@ package struct ResourcesAPI: RouteArea {
             try call.require(field, of: kind)
             query.equal[name] = try field.read(.string(text), of: kind)
         }
+        for (name, minor) in kind.datedFilters where request.query(name) != nil {
+            guard call.version.minor >= minor else {
+                throw Fault(
+                    .notAcceptable,
+                    "cannot filter \(kind.list) by \(name) in API version \(call.version.text): it exists since 1.\(minor)"
+                )
+            }
+        }
+        if kind.table == ResourceKind.port.table {
+            query.descriptionContains = request.query("description_contains")
+        }
         if kind.scope == .node {
             query.shards = request.query("shard").map(Self.texts)
             query.conductorGroups = request.query("conductor_groups").map(Self.texts)
@@ -296,6 +307,18 @@ extension BaremetalCall {
                 .notAcceptable,
                 "cannot filter \(kind.item) by \(field.name) in API version \(version.text): it exists since 1.\(field.minor)"
             )
+        }
+    }
+}
+
+extension ResourceKind {
+    /// Filters that came later than the kind, and the minor version that brought each.
+    var datedFilters: [(name: String, minor: Int)] {
+        switch table {
+        case Self.port.table:
+            [("shard", 82), ("description_contains", 97), ("conductor_groups", 99)]
+        case Self.portGroup.table: [("conductor_groups", 99), ("shard", 106)]
+        default: []
         }
     }
 }

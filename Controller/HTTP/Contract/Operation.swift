@@ -134,6 +134,11 @@ package struct Operation: Sendable {
         self.refusals = refusals
     }
 
+    /// Names of the query that the route knows.
+    package var queryNames: Set<String> {
+        Set(parameters.filter { $0.place == .query }.map(\.name))
+    }
+
     /// The same with more parameters and refusals: what a whole service has on each of its routes.
     package func adding(
         _ parameters: [Parameter],
