@@ -29,8 +29,9 @@ extension NodeReconciler {
                 // What it still works on is no longer wanted, and it was told so. Where nothing can
                 // end it, as with a process that waits for a broken disk, the machine is booted anew.
                 let end = job.since + budgets.endCommand
-                guard time.now >= end else {
-                    let until = min(end, time.now + Self.lookAgain)
+                let now = now(since: job.since, of: node.id)
+                guard now >= end else {
+                    let until = min(end, now + Self.lookAgain)
                     return .wait("the agent to end another command", until: until)
                 }
                 return try await bootRamdisk(node)
@@ -53,7 +54,9 @@ extension NodeReconciler {
         case .ejectMedium: return try await ejectMedium(node)
         case .endPowerStep: return try await endPowerStep(node)
         case .endWait(let until):
-            guard time.now >= until else { return .wait("the step's time to pass", until: until) }
+            guard now(since: node.wait?.since, of: node.id) >= until else {
+                return .wait("the step's time to pass", until: until)
+            }
             return try await apply(.stepDone, to: node, cause: "the step's time has passed")
         case .takeDriverStep(let step): return try await take(step, of: node)
         case .leaveRescue: return try await leaveRescue(node)
@@ -317,7 +320,7 @@ extension NodeReconciler {
         _ command: CommandID,
         _ bootID: String
     ) async throws -> Outcome {
-        let now = time.now
+        let now = now(since: node.wait?.since, of: node.id)
         guard case .deploying(let job) = node.state, case .restart(_, let since) = job.stage
         else { return .settled }
         let session = await agents.session(of: node.id, role: .ramdisk)

@@ -172,7 +172,8 @@ extension NodeReconciler {
         try await withBMC(node) { bmc, power in
             let observed = try await power.power(of: bmc)
             let now = time.now
-            switch node.powerStep(observed, at: now) {
+            let wishNow = self.now(since: node.powerWish?.since, of: node.id)
+            switch node.powerStep(observed, at: wishNow) {
             case .ask(let change):
                 try await requireStill(node, isAsked: true)
                 try await power.change(change, of: bmc)
@@ -213,7 +214,7 @@ extension NodeReconciler {
             driver.needsBMC
         else { return .settled }
         let now = time.now
-        if let last = lastPowerRead(of: node.id), now - last < period {
+        if let last = lastPowerRead(of: node.id), last <= now, now - last < period {
             return .wait("the next look at the power", until: last + period)
         }
         rememberPowerRead(of: node.id)

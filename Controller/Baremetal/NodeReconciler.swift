@@ -30,6 +30,8 @@ package final class NodeReconciler: Service {
         var powerRead: [NodeID: Timestamp] = [:]
         /// How often a BMC refused to eject a boot image.
         var ejections: [NodeID: Int] = [:]
+        /// Beginnings that lie in the future, and when they were first seen.
+        var ahead: [NodeID: [Timestamp: Duration]] = [:]
     }
 
     let service: NodesService
@@ -46,6 +48,8 @@ package final class NodeReconciler: Service {
     private static let ejectionsMax = 10
     /// How often a state without wake-ups of its own is looked at.
     static let lookAgain: Duration = .seconds(2)
+    /// The longest pause between two looks, so that a clock that is set back stops nothing.
+    static let pauseMax: Duration = .seconds(60)
     /// How often a queued node looks by itself whether its turn came; whatever makes room wakes it before.
     static let lookAtTurn: Duration = .seconds(60)
 
@@ -110,7 +114,7 @@ package final class NodeReconciler: Service {
         case .changed: queue.wake(id)
         case .settled: break
         case .wait(_, let until):
-            let pause = max(until - time.now, .milliseconds(50))
+            let pause = min(max(until - time.now, .milliseconds(50)), Self.pauseMax)
             queue.wake(id, at: time.elapsed + pause)
         }
     }
@@ -138,7 +142,7 @@ package final class NodeReconciler: Service {
 
     private func reconcile(_ node: Node) async throws -> Outcome {
         if node.isQueued, try await service.takeTurn(node) { return .changed }
-        let now = time.now
+        let now = now(since: node.wait?.since, of: node.id)
         let deadline = node.deadline(budgets)
         if let deadline, now >= deadline {
             return try await apply(.budgetExceeded, to: node, cause: "the time budget is used up")
@@ -152,7 +156,9 @@ package final class NodeReconciler: Service {
         }
         var until = deadline ?? now + .seconds(60)
         for action in actions {
-            if let obstacle = node.obstacle, obstacle.nextTry > now, !action.isAgentsOwn {
+            if let obstacle = node.obstacle, obstacle.at <= now, obstacle.nextTry > now,
+                !action.isAgentsOwn
+            {
                 until = min(until, obstacle.nextTry)
                 continue
             }
@@ -200,11 +206,27 @@ package final class NodeReconciler: Service {
         memory.withLock { $0.sent[session.node] = (command, session.session) }
     }
 
+    /// The time as a node has it whose state, or whose wish, began at `since`.
+    ///
+    /// A beginning in the future was stored before somebody set the clock back. It is then as if that moment were
+    /// the first look at it, so that budgets end although the clock needs hours to come there again.
+    func now(since: Timestamp?, of id: NodeID) -> Timestamp {
+        let (now, elapsed) = (time.now, time.elapsed)
+        return memory.withLock { memory in
+            guard let since, since > now else { return now }
+            // A node has one state and one wish at a time; what was before them may be forgotten.
+            if memory.ahead[id]?.count ?? 0 > 8 { memory.ahead[id] = nil }
+            let seen = memory.ahead[id]?[since] ?? elapsed
+            memory.ahead[id, default: [:]][since] = seen
+            return since + (elapsed - seen)
+        }
+    }
+
     /// Since when the agent is away, counted from the first look that did not find it.
     func agentMissing(_ id: NodeID) -> Timestamp {
         let now = time.now
         return memory.withLock { memory in
-            let since = memory.missing[id] ?? now
+            let since = min(memory.missing[id] ?? now, now)
             memory.missing[id] = since
             return since
         }
@@ -243,6 +265,7 @@ package final class NodeReconciler: Service {
             memory.missing[id] = nil
             memory.cycled[id] = nil
             memory.powerRead[id] = nil
+            memory.ahead[id] = nil
         }
         service.hints.withLock { $0.forget(id) }
         queue.forget(id)

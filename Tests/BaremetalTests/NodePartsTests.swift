@@ -62,7 +62,7 @@ import Testing
         try await bench.withClient { client async throws in
             for (query, word) in [
                 ("nodes?ownr=p1", "ownr"), ("nodes/detail?nam%65=c0&owner=p", "name"),
-                ("nodes?fault=tired", "tired"), ("nodes?instance_uuid=7", "instance_uuid"),
+                ("nodes?fault=tired", "tired"), ("nodes?instance_uuid=seven", "seven"),
                 ("nodes/c0?colour=red", "colour"), ("ports?adress=52:54:00:c0:00:01", "adress"),
                 ("allocations?node_name=c0", "node_name"), ("drivers?tipe=dynamic", "tipe"),
                 ("conductors?host=a", "host"), ("nodes/c0/history?details=true", "details"),

@@ -13,11 +13,14 @@ import Synchronization
 
 /// A clock that moves when somebody sleeps or a test says so.
 final class SimulatedTime: TimeSource {
-    private let state = Mutex(Timestamp(seconds: 1_800_000_000))
+    private static let beginning = Timestamp(seconds: 1_800_000_000)
+    private let state = Mutex((elapsed: Duration.zero, skew: Duration.zero))
 
-    var now: Timestamp { state.withLock { $0 } }
-    var elapsed: Duration { now - Timestamp(nanoseconds: 0) }
-    func advance(_ span: Duration) { state.withLock { $0 = $0 + span } }
+    var now: Timestamp { state.withLock { Self.beginning + $0.elapsed + $0.skew } }
+    var elapsed: Duration { state.withLock { $0.elapsed } }
+    func advance(_ span: Duration) { state.withLock { $0.elapsed += span } }
+    /// Somebody sets the clock; no time passes.
+    func setClock(by span: Duration) { state.withLock { $0.skew += span } }
     func sleep(for span: Duration) async throws {
         try Task.checkCancellation()
         advance(span)
