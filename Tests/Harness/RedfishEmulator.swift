@@ -7,6 +7,7 @@ package final class RedfishEmulator {
     package let port: UInt16
     package let folder: TemporaryFolder
     private var process: BackgroundProcess?
+    private let isSecure: Bool
 
     package static let user = "admin"
     package static let password = "a secret of the tests"
@@ -35,6 +36,7 @@ package final class RedfishEmulator {
     /// Starts it and waits until it answers.
     /// - Throws: `Fault` with the end of its log when it does not.
     package init(isSecure: Bool = false) async throws {
+        self.isSecure = isSecure
         port = try FreePorts.take()
         folder = try TemporaryFolder()
         let path = folder.path
@@ -58,11 +60,18 @@ package final class RedfishEmulator {
             """,
             to: path + "/emulator.conf"
         )
+        if isSecure { try await makeCertificate() }
+        try await start()
+    }
+
+    /// Starts it, also after it was killed: on the same port, with the same machines.
+    /// - Throws: `Fault` with the end of its log when it does not.
+    package func start() async throws {
+        let path = folder.path
         var arguments = [
             "--config", path + "/emulator.conf", "--interface", "127.0.0.1", "--port", "\(port)",
         ]
         if isSecure {
-            try await makeCertificate()
             arguments += ["--ssl-certificate", certificate, "--ssl-key", path + "/emulator.key"]
         }
         let process = try BackgroundProcess.start(
@@ -88,6 +97,12 @@ package final class RedfishEmulator {
             return result.exitCode == 0
         }
     }
+
+    /// Lets it take connections and answer nothing.
+    package func freeze() { process?.identity.send(SIGSTOP, group: true) }
+
+    /// Lets it answer again.
+    package func thaw() { process?.identity.send(SIGCONT, group: true) }
 
     deinit { process.map { $0.identity.send(SIGKILL, group: true) } }
 
