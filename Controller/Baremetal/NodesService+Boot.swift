@@ -25,6 +25,8 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
         case .unknown where service.settings.isDiscoveryOpen: .ramdisk
         case .unknown:
             .localDisk(reason: "this machine is not registered and discovery is closed")
+        case .finished(let node) where node.bootsFromMedia:
+            .localDisk(reason: "node \(node.label) takes its ramdisk from virtual media")
         case .finished(let node):
             .localDisk(reason: "node \(node.label) is \(node.state.ironicName)")
         }
@@ -67,7 +69,7 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
     private enum Machine {
         /// Its node is to run the ramdisk.
         case expected(Node)
-        /// Its node is to run its disk, or nothing.
+        /// Its node is to run its disk, or nothing, or gets its ramdisk elsewhere.
         case finished(Node)
         case unknown
     }
@@ -77,7 +79,8 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
             try transaction.port(at: mac).flatMap { try transaction.node($0.node, sealer: sealer) }
         }
         guard let node else { return .unknown }
-        return node.expectsRamdisk ? .expected(node) : .finished(node)
+        // What comes from a CD is not lent to whoever sends the node's address on the network.
+        return node.expectsRamdisk && !node.bootsFromMedia ? .expected(node) : .finished(node)
     }
 
     package func enrolUnknown(
@@ -106,6 +109,12 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
                 let known = try transaction.portlessNode(bmc: request.bmcAddress, sealer: sealer),
                 known.expectsRamdisk
             {
+                guard !known.bootsFromMedia else {
+                    throw Fault(
+                        .forbidden,
+                        "cannot take an unknown machine: the node of its BMC takes its ramdisk from virtual media"
+                    )
+                }
                 node = known
             } else {
                 guard try transaction.nodeCount() < Self.nodesMax else {

@@ -5,6 +5,7 @@ import HTTP
 import HTTPTypes
 import Power
 import Protocol
+import Store
 import Testing
 
 @testable import Baremetal
@@ -84,6 +85,64 @@ import Testing
         #expect(!machine.log.contains("boot pxe once"))
         #expect(machine.medium == nil, "the image is taken out once the agent came")
         #expect(try #require(try await bench.service.find(id)).bootMedium == nil)
+    }
+
+    @Test(arguments: [true, false])
+    func `nobody gets the ramdisk or a token over the network while the CD is expected`(
+        isOpen: Bool
+    ) async throws {
+        let bench = try Bench {
+            $0.isDiscoveryOpen = isOpen
+            $0.trustsFirstBoot = true
+        }
+        let id = try await register(bench)
+        _ = try await startBoot(bench, id)
+        #expect(try #require(try await bench.service.find(id)).expectsRamdisk)
+        let mac = try #require(bench.world.machine(id)).mac
+        let tokens = bench.world.issued.count
+        #expect(
+            try await bench.policy.decision(for: mac)
+                == .localDisk(reason: "node c0 takes its ramdisk from virtual media")
+        )
+        #expect(try await bench.policy.fragment(for: mac) == nil)
+        #expect(bench.world.issued.count == tokens)
+        // Over the network, as soon as its boot interface says so.
+        _ = try await bench.service.update(id.text, by: nil) {
+            $0.interfaces["boot_interface"] = "ipxe"
+        }
+        #expect(try await bench.policy.decision(for: mac) == .ramdisk)
+    }
+
+    @Test func `a machine that tells the BMC of such a node is not taken for it`() async throws {
+        let bench = try Bench {
+            $0.isDiscoveryOpen = true
+            $0.trustsFirstBoot = true
+        }
+        let known = try await bench.service.create(id: nil, driver: "redfish", by: nil) { node in
+            node.name = "victim"
+            node.driverInfo.fields["ipmi_address"] = "192.0.2.201"
+            node.interfaces["boot_interface"] = "redfish-virtual-media"
+        }
+        try await bench.service.database.write { [sealer = bench.service.sealer] transaction in
+            var node = known
+            node.state = .inspecting(job: RamdiskJob(at: known.createdAt))
+            try transaction.save(
+                node,
+                before: known,
+                cause: "test",
+                at: known.createdAt,
+                sealer: sealer
+            )
+        }
+        var request = WireEnrolRequest()
+        request.bootMac = "52:54:00:99:00:07"
+        request.bmcAddress = "192.0.2.201"
+        let refusal = await #expect(throws: Fault.self) {
+            _ = try await bench.policy.enrolUnknown(request, address: "192.0.2.150")
+        }
+        #expect(refusal?.message.contains("virtual media") == true)
+        let ports = try await bench.service.database.read { try $0.ports(of: known.id) }
+        #expect(ports.isEmpty)
     }
 
     @Test func `the image holds the node's own network and token, and only during its boot`()
