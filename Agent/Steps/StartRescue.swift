@@ -38,7 +38,7 @@ package struct StartRescue: StepRunner {
                 retryable: true
             )
         }
-        started.addresses = network.interfaces().map(\.ipv4).filter { !$0.isEmpty }
+        started.addresses = network.addresses()
         report.log(["user \(order.user) may log in over SSH"])
         return .rescueStarted(started)
     }

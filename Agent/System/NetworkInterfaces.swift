@@ -27,6 +27,10 @@ package protocol Network: Sendable {
     /// Every interface with hardware behind it, sorted by name.
     func interfaces() -> [NetworkInterface]
 
+    /// The first IPv4 address of each interface, also of those without hardware of their own (VLANs, bonds),
+    /// sorted by the interface's name; none of loopback interfaces.
+    func addresses() -> [String]
+
     /// Switches an interface on, so that it looks for a carrier.
     /// - Throws: `SystemFailure`.
     func bringUp(_ name: String) throws
@@ -84,6 +88,15 @@ package struct SystemNetwork: Network {
             interface.ipv6 = addresses.ipv6[name] ?? ""
             return interface
         }
+    }
+
+    package func addresses() -> [String] { Self.outward(interfaceAddresses().ipv4, tree) }
+
+    /// Addresses by interface without those that lead nowhere else.
+    static func outward(_ addresses: [String: String], _ tree: FileTree) -> [String] {
+        // ARPHRD_LOOPBACK of `include/uapi/linux/if_arp.h`.
+        addresses.filter { tree.number("/sys/class/net/\($0.key)/type") != 772 }
+            .sorted { $0.key < $1.key }.map(\.value)
     }
 
     package func bringUp(_ name: String) throws {

@@ -18,6 +18,9 @@ private struct Cable: Network {
         return [NetworkInterface(name: "eth1", mac: "52:54:00:00:00:02"), interface]
     }
 
+    /// The second one is a VLAN's, which has no hardware of its own.
+    func addresses() -> [String] { ["192.0.2.7", "198.51.100.7"] }
+
     func bringUp(_ name: String) throws {}
     func configure(_ name: String, lease: DHCPLease) throws -> [SystemFailure] { [] }
     func openDHCP(_ name: String) throws -> any FrameChannel {
@@ -72,7 +75,7 @@ struct `A rescue` {
                 Issue.record("another outcome")
                 return
             }
-            #expect(started.addresses == ["192.0.2.7"])
+            #expect(started.addresses == ["192.0.2.7", "198.51.100.7"])
             fingerprints.insert(started.hostKeyFingerprint)
         }
         #expect(fingerprints.count == 1)

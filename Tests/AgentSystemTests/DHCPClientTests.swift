@@ -24,6 +24,7 @@ private final class SimulatedSegment: Network, FrameChannel {
     }
 
     func interfaces() -> [NetworkInterface] { [] }
+    func addresses() -> [String] { [] }
     func bringUp(_ name: String) throws {}
     func openDHCP(_ name: String) throws -> any FrameChannel { self }
     func openLLDP(_ name: String) throws -> any FrameChannel { self }

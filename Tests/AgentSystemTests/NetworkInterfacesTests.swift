@@ -26,6 +26,15 @@ struct `The list of interfaces` {
         #expect(SystemNetwork(tree: tree.tree).interfaces() == [expected])
     }
 
+    @Test func `has an address of each that leads somewhere, VLANs too`() throws {
+        let tree = try TemporaryTree()
+        try tree.file("/sys/class/net/lo/type", "772\n").file("/sys/class/net/ens3/type", "1\n")
+            .file("/sys/class/net/ens3.100/type", "1\n")
+        let found = ["lo": "127.0.0.1", "ens3.100": "198.51.100.7", "ens3": "192.0.2.7"]
+        #expect(SystemNetwork.outward(found, tree.tree) == ["192.0.2.7", "198.51.100.7"])
+        #expect(!SystemNetwork().addresses().contains("127.0.0.1"))
+    }
+
     @Test(arguments: [
         "", "52:54:00:c0:00", "52:54:00:C0:00:01", "52-54-00-c0-00-01", "00:00:00:00:00:00",
         "52:54:00:c0:00:0g", "52:54:00:c0:00:01:",

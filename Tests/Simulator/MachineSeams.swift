@@ -83,6 +83,8 @@ struct MachineNetwork: Network {
         return [interface]
     }
 
+    func addresses() -> [String] { [address] }
+
     func bringUp(_ name: String) throws {}
     func configure(_ name: String, lease: DHCPLease) throws -> [SystemFailure] { [] }
 
