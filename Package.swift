@@ -435,8 +435,9 @@ let package = Package(
         tests(
             "IntegrationTests",
             [
-                "Harness", "HostTools", "Basics", "Agents", "Baremetal", "Boot", "HTTP", "Images",
-                "Power", "Protocol", "Store", "Transport", logging,
+                "AgentSteps", "AgentSystem", "Harness", "HostTools", "Basics", "Agents",
+                "Baremetal", "Boot", "HTTP", "Images", "Power", "Protocol", "RamdiskBuilder",
+                "Store", "Transport", logging,
             ]
         ),
         tests(

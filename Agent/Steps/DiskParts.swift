@@ -3,8 +3,8 @@ import Protocol
 
 /// The partitions that are made for an image that is a root partition's file system.
 ///
-/// In Ironic's order: EFI system, ephemeral, swap, config drive, root. The root partition is the last one,
-/// so that the installed system can let it grow.
+/// In Ironic's order: EFI system or BIOS boot, ephemeral, swap, config drive, root. The root partition is the
+/// last one, so that the installed system can let it grow.
 struct DiskParts: Sendable {
     /// One partition: its number, from 1, and its bytes on the disk.
     struct Part: Sendable, Equatable {
@@ -14,12 +14,14 @@ struct DiskParts: Sendable {
 
     /// Ironic's size of the EFI system partition.
     static let efiBytes: Int64 = 550 << 20
+    /// Ironic's size of the BIOS boot partition, which only a GUID partition table needs.
+    static let biosBytes: Int64 = 1 << 20
     static let ephemeralLabel = "ephemeral0"
     private static let swapLabel = "swap1"
     /// No disk has more.
     private static let mebibytesMax: UInt64 = 1 << 40
 
-    private(set) var table: PartitionTable
+    private(set) var table: DiskTable
     private(set) var efiSystem: Part?
     private(set) var ephemeral: Part?
     private(set) var swap: Part?
@@ -30,20 +32,20 @@ struct DiskParts: Sendable {
     /// What stands on the disk while the image is written: the ephemeral partition alone.
     ///
     /// `nil` when no partition keeps its content.
-    private(set) var keptTable: PartitionTable?
+    private(set) var keptTable: DiskTable?
 
     /// Lays the partitions out.
     ///
-    /// `driveBytes`: 0 without a config drive. `previous`: what the disk holds.
-    /// `newID`: makes an identity.
+    /// `driveBytes`: 0 without a config drive. `firmware`: the command's `boot_mode`, `uefi` or `bios`; no
+    /// partition is made for any other. `previous`: what the disk holds. `newID`: makes an identity.
     /// - Throws: `MalformedPartitionTable` when they do not fit, or when the ephemeral partition is to be
     ///   kept and the disk has another one.
     init(
         _ wish: WirePartitionLayout,
         driveBytes: Int64,
-        isUEFI: Bool,
+        firmware: String,
         on geometry: DiskGeometry,
-        previous: PartitionTable?,
+        previous: DiskTable?,
         newID: () -> GUID
     ) throws(MalformedPartitionTable) {
         guard wish.rootMib > 0 else {
@@ -52,34 +54,29 @@ struct DiskParts: Sendable {
         for size in [wish.rootMib, wish.swapMib, wish.ephemeralMib] where size > Self.mebibytesMax {
             throw MalformedPartitionTable("\(size) MiB is no size of a partition")
         }
-        var table = try PartitionTable(
-            emptyOn: geometry.bytes,
-            blockBytes: geometry.blockBytes,
-            diskID: newID()
-        )
+        if firmware == "bios", geometry.blockBytes != MasterBootRecord.blockBytes {
+            throw MalformedPartitionTable(
+                "its blocks have \(geometry.blockBytes) bytes, and BIOS starts from disks with blocks of 512 only"
+            )
+        }
+        var table = try Self.emptyTable(wish.diskLabel, firmware, on: geometry, newID)
         func add(
             _ name: String,
-            _ type: GUID,
+            _ purpose: DiskTable.Purpose,
             _ bytes: Int64
         ) throws(MalformedPartitionTable) -> Part? {
             guard bytes > 0 else { return nil }
-            let (number, partition) = try table.append(
-                name: name,
-                type: type,
-                id: newID(),
-                bytes: bytes
-            )
-            return Part(number: number, range: table.range(of: partition))
+            let (number, range) = try table.append(name: name, purpose, id: newID(), bytes: bytes)
+            return Part(number: number, range: range)
         }
-        efiSystem = isUEFI ? try add("efi-part", .efiSystem, Self.efiBytes) : nil
-        ephemeral = try add(
-            Self.ephemeralLabel,
-            .linuxFileSystem,
-            Int64(wish.ephemeralMib) << 20
-        )
-        swap = try add(Self.swapLabel, .linuxSwap, Int64(wish.swapMib) << 20)
-        drive = try add(ConfigDriveImage.label, .linuxFileSystem, driveBytes)
-        guard let root = try add("root", .linuxFileSystem, Int64(wish.rootMib) << 20) else {
+        efiSystem = firmware == "uefi" ? try add("efi-part", .efiSystem, Self.efiBytes) : nil
+        if firmware == "bios", case .gpt = table {
+            _ = try add("bios-boot", .biosBoot, Self.biosBytes)
+        }
+        ephemeral = try add(Self.ephemeralLabel, .data, Int64(wish.ephemeralMib) << 20)
+        swap = try add(Self.swapLabel, .swap, Int64(wish.swapMib) << 20)
+        drive = try add(ConfigDriveImage.label, .data, driveBytes)
+        guard let root = try add("root", .root, Int64(wish.rootMib) << 20) else {
             throw MalformedPartitionTable("the root partition has no size")
         }
         self.root = root
@@ -94,10 +91,31 @@ struct DiskParts: Sendable {
         if wish.preserveEphemeral { try keepEphemeral(previous) }
     }
 
+    /// The table without partitions.
+    private static func emptyTable(
+        _ label: String,
+        _ firmware: String,
+        on geometry: DiskGeometry,
+        _ newID: () -> GUID
+    ) throws(MalformedPartitionTable) -> DiskTable {
+        let (bytes, block) = (geometry.bytes, geometry.blockBytes)
+        switch label {
+        case "", "gpt":
+            return .gpt(try PartitionTable(emptyOn: bytes, blockBytes: block, diskID: newID()))
+        case "msdos" where firmware == "uefi":
+            throw MalformedPartitionTable("UEFI needs a table of kind gpt, not msdos")
+        case "msdos":
+            let id = newID().bytes.prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
+            return .msdos(try MasterBootRecord(emptyOn: bytes, blockBytes: block, diskID: id))
+        default:
+            throw MalformedPartitionTable(
+                "the kind of table “\(label.prefix(40))” is neither gpt nor msdos"
+            )
+        }
+    }
+
     /// Takes over the identity of the ephemeral partition that is there.
-    private mutating func keepEphemeral(
-        _ previous: PartitionTable?
-    ) throws(MalformedPartitionTable) {
+    private mutating func keepEphemeral(_ previous: DiskTable?) throws(MalformedPartitionTable) {
         guard let ephemeral else {
             throw MalformedPartitionTable(
                 "the ephemeral partition is to be kept, but ephemeral_gb is 0"
@@ -108,16 +126,13 @@ struct DiskParts: Sendable {
                 "the ephemeral partition is to be kept, but the disk has no partition table"
             )
         }
-        let old = previous.partitions.map(\.partition).first {
-            previous.range(of: $0) == ephemeral.range && $0.type != .efiSystem
-        }
-        guard let old else {
+        guard table.takeOver(ephemeral.number, at: ephemeral.range, from: previous) else {
             throw MalformedPartitionTable(
                 "the ephemeral partition is to be kept, but the disk has none of "
-                    + "\(ByteCount(Int64(ephemeral.range.count))) at byte \(ephemeral.range.lowerBound)"
+                    + "\(ByteCount(Int64(ephemeral.range.count))) at byte "
+                    + "\(ephemeral.range.lowerBound) in a table of this kind"
             )
         }
-        table.set(id: old.id, of: ephemeral.number)
         var kept = table
         kept.keepOnly(ephemeral.number)
         keptTable = kept

@@ -14,7 +14,7 @@ struct ImageLayout: Sendable {
         let range: Range<Int64>
     }
 
-    let table: PartitionTable
+    let table: DiskTable
     let drive: Drive?
     /// The EFI system partition, when the disk gets one.
     let efiSystem: (number: Int, partition: Partition)?
@@ -47,7 +47,7 @@ struct ImageLayout: Sendable {
             )
             try table.stretch(over: geometry.bytes)
             drive = try Self.drive(order, &table, driveID, time)
-            self.table = table
+            self.table = .gpt(table)
         } catch {
             throw StepFailure(
                 "cannot write \(object): the image's partition table is not taken: \(error); "
@@ -55,7 +55,7 @@ struct ImageLayout: Sendable {
                 retryable: false
             )
         }
-        efiSystem = table.partitions.first { $0.partition.type == .efiSystem }
+        efiSystem = table.efiSystem
         parts = nil
     }
 
@@ -68,7 +68,7 @@ struct ImageLayout: Sendable {
         partitionsFor manifest: ImageManifest,
         _ order: WireWriteImage,
         on geometry: DiskGeometry,
-        previous: PartitionTable?,
+        previous: DiskTable?,
         time: Timestamp,
         newID: () -> GUID
     ) throws(StepFailure) {
@@ -76,7 +76,7 @@ struct ImageLayout: Sendable {
             let parts = try DiskParts(
                 order.partitions,
                 driveBytes: order.configDrive.isEmpty ? 0 : Self.driveBytes,
-                isUEFI: order.bootMode == "uefi",
+                firmware: order.bootMode,
                 on: geometry,
                 previous: previous,
                 newID: newID
@@ -92,13 +92,13 @@ struct ImageLayout: Sendable {
                 Drive(image: try Self.driveImage(order, time), range: part.range)
             }
             table = parts.table
-            efiSystem = table.partitions.first { $0.partition.type == .efiSystem }
+            efiSystem = table.efiSystem
             self.parts = parts
         } catch {
             throw StepFailure(
                 "cannot write image \(order.image) to \(geometry.path): the disk cannot be laid out: "
-                    + "\(error); change root_gb, swap_mb, ephemeral_gb or preserve_ephemeral of the "
-                    + "node's instance_info",
+                    + "\(error); change root_gb, swap_mb, ephemeral_gb, preserve_ephemeral or "
+                    + "capabilities of the node's instance_info",
                 retryable: false
             )
         }
@@ -134,24 +134,19 @@ struct ImageLayout: Sendable {
     }
 
     /// Config drives that the disk's table names and the new content does not cover.
-    func oldDrives(_ previous: PartitionTable?, _ manifest: ImageManifest) -> [Range<Int64>] {
+    func oldDrives(_ previous: DiskTable?, _ manifest: ImageManifest) -> [Range<Int64>] {
         guard let previous else { return [] }
         var covered = [imageOffset..<(imageOffset + manifest.imageBytes)]
         if let drive { covered.append(drive.range) }
         if let kept = parts?.keptRange { covered.append(kept) }
         // The table is whoever's who had the disk before: ours are as large as this, and one to a disk.
-        return previous.partitions.map(\.partition)
-            .filter { $0.name == ConfigDriveImage.label }
+        return previous.configDrives(named: ConfigDriveImage.label, bytes: Self.driveBytes)
             .prefix(Self.oldDrivesMax)
-            .map { previous.range(of: $0) }
-            .map { $0.lowerBound..<min($0.upperBound, $0.lowerBound + Self.driveBytes) }
             .flatMap { $0.subtracting(covered) }
     }
 
     /// What lies between the two ends of the partition table.
-    private var madeRange: Range<Int64> {
-        Int64(table.firstUsable) * Int64(table.blockBytes)..<table.tailOffset
-    }
+    private var madeRange: Range<Int64> { table.usableRange }
 
     private static func driveImage(
         _ order: WireWriteImage,

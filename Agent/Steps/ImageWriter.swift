@@ -338,7 +338,8 @@ actor ImageWriter {
     /// Reads all metadata and a sample of the chunks back from the medium.
     private func verify(_ plan: Plan) throws -> Int64 {
         let table = plan.layout.table
-        var checks = [(Int64(0), plan.head), (table.tailOffset, table.tail)]
+        var checks = [(Int64(0), plan.head)]
+        if !table.tail.isEmpty { checks.append((table.tailOffset, table.tail)) }
         if let drive = plan.layout.drive {
             checks.append((drive.range.lowerBound, drive.image.bytes))
         }
@@ -401,19 +402,13 @@ extension FirmwareVariables {
 }
 
 extension Disk {
-    /// The partition table that stands on the disk, the backup where the primary one is broken; `nil` when
-    /// there is none that makes sense.
-    func partitionTable() -> PartitionTable? {
+    /// The partition table that stands on the disk; `nil` when there is none that makes sense.
+    func partitionTable() -> DiskTable? {
         let (bytes, block) = (geometry.bytes, geometry.blockBytes)
         let count = min(bytes, Int64(PartitionTable.headBytesMax)) / Int64(block) * Int64(block)
-        do {
-            let head = try self.bytes(0..<count)
-            return try PartitionTable(head: head, blockBytes: block, bytes: bytes)
-        } catch {
-            // What cannot be read or understood is no table; the other copy may be one.
-            guard let tail = try? self.bytes((bytes - count)..<bytes) else { return nil }
-            // Neither may be.
-            return try? PartitionTable(tail: tail, blockBytes: block, bytes: bytes)
-        }
+        // What cannot be read is no table; the other copy may be one.
+        let head = try? self.bytes(0..<count)
+        let tail = try? self.bytes((bytes - count)..<bytes)  // The same.
+        return DiskTable(head: head ?? [], tail: tail ?? [], blockBytes: block, bytes: bytes)
     }
 }

@@ -5,7 +5,8 @@ import Protocol
 /// Makes the file systems around a root partition that was written, and the boot loader, on a thread of its
 /// own.
 ///
-/// The EFI system partition comes last: before it is there, firmware finds nothing to start.
+/// What starts the system comes last, the EFI system partition or GRUB in the first sector: before it is there,
+/// firmware finds nothing to start.
 actor PartitionFiller {
     private static let efiLabel = "efi-part"
     /// Where firmware looks without being told.
@@ -53,6 +54,7 @@ actor PartitionFiller {
                 )
             }
         }
+        if order.bootMode == "bios" { return try installLoader() }
         guard let efi = parts.efiSystem else { return }
         try await seams.fileSystems.make(.vfat, label: Self.efiLabel, on: place(efi))
         report.progress(StepProgress(phase: "boot-loader"))
@@ -69,6 +71,49 @@ actor PartitionFiller {
         }
         report.log(["\(files.count) files of the boot loader are on the EFI system partition"])
         seams.firmware.bootFirst(layout, report)
+    }
+
+    /// Puts the ramdisk's own GRUB on the disk, for the menu that the image has.
+    private func installLoader() throws {
+        report.progress(StepProgress(phase: "boot-loader"))
+        let menu: MenuFile?
+        do {
+            menu = try seams.fileSystems.menu(on: place(parts.root))
+        } catch let error as SystemFailure {
+            throw noLoader("its boot menu cannot be read: \(error)")
+        }
+        guard let menu else {
+            throw noLoader(
+                "its file system has no grub.cfg in \(MenuFile.folders.joined(separator: " or "))"
+            )
+        }
+        guard !menu.needsEntries else {
+            throw noLoader(
+                "\(menu.folder)/grub.cfg uses blscfg, which GRUB has on Fedora and its kin only; set GRUB_ENABLE_BLSCFG=false there and make the menu anew"
+            )
+        }
+        let disk = try seams.disks.open(self.disk, exclusive: true)
+        let start = parts.root.range.lowerBound
+        let head = try disk.bytes(start..<(start + FileSystemIdentity.headBytes))
+        guard let identity = FileSystemIdentity(head: head) else {
+            throw noLoader("its file system is none of ext2 to ext4, XFS and btrfs, or has no UUID")
+        }
+        let kind = if case .gpt = parts.table { "gpt" } else { "msdos" }
+        do {
+            try seams.loader.install(
+                BootMenu(
+                    fileSystem: identity.uuid,
+                    folder: menu.folder,
+                    hint: "\(kind)\(parts.root.number)"
+                ),
+                on: [disk]
+            )
+        } catch let error as NoBIOSLoader {
+            throw noLoader("\(error)")
+        }
+        report.log([
+            "GRUB starts \(menu.folder)/grub.cfg of file system \(identity.uuid) (\(identity.kind.rawValue))"
+        ])
     }
 
     private func ephemeralFormat() throws -> FileSystemFormat {

@@ -11,6 +11,7 @@ package struct WriteImage: StepRunner {
         let sources: any ImageSources
         let firmware: any FirmwareVariables
         let fileSystems: any FileSystems
+        let loader: BIOSLoader
         let time: any TimeSource
         let random: any RandomSource
         let executor: @Sendable (String) -> any SerialExecutor
@@ -26,6 +27,7 @@ package struct WriteImage: StepRunner {
             sources: any ImageSources,
             firmware: any FirmwareVariables,
             fileSystems: any FileSystems,
+            loader: BIOSLoader = BIOSLoader(),
             time: any TimeSource,
             random: any RandomSource,
             executor: @escaping @Sendable (String) -> any SerialExecutor,
@@ -37,6 +39,7 @@ package struct WriteImage: StepRunner {
             self.sources = sources
             self.firmware = firmware
             self.fileSystems = fileSystems
+            self.loader = loader
             self.time = time
             self.random = random
             self.executor = executor

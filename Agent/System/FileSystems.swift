@@ -51,6 +51,37 @@ package protocol FileSystems: Sendable {
     /// - Returns: the files' paths on the EFI system partition; empty when there are none.
     /// - Throws: `SystemFailure`.
     func copyLoaders(from root: PartitionPlace, to efiSystem: PartitionPlace) throws -> [String]
+
+    /// Finds the boot menu that the file system on `root` has for GRUB. Nothing on `root` changes.
+    /// - Returns: `nil` when it has none at `MenuFile.folders`.
+    /// - Throws: `SystemFailure`, also when the menu lies behind a link or is larger than any is.
+    func menu(on root: PartitionPlace) throws -> MenuFile?
+}
+
+/// A boot menu for GRUB, `grub.cfg`, as the agent looks at it before a machine runs it.
+package struct MenuFile: Sendable, Equatable {
+    /// Where distributions keep it.
+    package static let folders = ["/boot/grub", "/boot/grub2"]
+    /// Larger than any that is made.
+    static let bytesMax = 1 << 20
+
+    /// One of `folders`.
+    package let folder: String
+    /// It takes its entries from `/boot/loader/entries` by `blscfg`, a command of Fedora's GRUB alone.
+    package let needsEntries: Bool
+
+    package init(folder: String, needsEntries: Bool) {
+        self.folder = folder
+        self.needsEntries = needsEntries
+    }
+
+    init(folder: String, text: [UInt8]) {
+        self.folder = folder
+        needsEntries = text.split(separator: 0x0a).contains { line in
+            line.split(whereSeparator: { $0 == 0x20 || $0 == 0x09 }).first?
+                .elementsEqual("blscfg".utf8) == true
+        }
+    }
 }
 
 /// The file systems of the kernel, made by the field's own tools: `mke2fs` and `mkfs.fat`.
@@ -132,6 +163,22 @@ package struct SystemFileSystems: FileSystems {
         }
         try mounts.unmount(target)
         return copied
+    }
+
+    package func menu(on root: PartitionPlace) throws -> MenuFile? {
+        try check(root)
+        let source = "\(directory)/root"
+        try mountRoot(root.path, at: source)
+        defer { try? mounts.unmount(source) }  // It is read-only; the machine restarts soon.
+        for folder in MenuFile.folders {
+            let text = try LoaderFiles.read(
+                "\(folder)/grub.cfg",
+                below: source,
+                bytesMax: MenuFile.bytesMax
+            )
+            if let text { return MenuFile(folder: folder, text: text) }
+        }
+        return nil
     }
 
     private func mountRoot(_ path: String, at place: String) throws {

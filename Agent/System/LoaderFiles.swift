@@ -19,19 +19,7 @@ enum LoaderFiles {
         to target: String,
         _ name: String
     ) throws -> [String] {
-        let root = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard root >= 0 else { throw SystemFailure("open \(source)", code: errno) }
-        var from = root
-        for part in path.split(separator: "/") {
-            let next = openat(from, String(part), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            let problem = errno
-            close(from)
-            guard next >= 0 else {
-                if problem == ENOENT { return [] }
-                throw SystemFailure("open \(part) of \(path)", code: problem)
-            }
-            from = next
-        }
+        guard let from = try directory(path, below: source) else { return [] }
         let to = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard to >= 0 else {
             let problem = errno
@@ -43,6 +31,56 @@ enum LoaderFiles {
         try copyDirectory(from, into: to, name, name, depth: 0, &copied)
         sync()
         return copied.files.sorted()
+    }
+
+    /// Reads a plain file below `source`, whose path is followed without links.
+    /// - Returns: `nil` when there is no such file.
+    /// - Throws: `SystemFailure`, also for a link (`ELOOP`, or `ENOTDIR` for one in place of a directory),
+    ///   for what is no file (`EINVAL`) and for one of more than `bytesMax` (`EFBIG`).
+    static func read(_ path: String, below source: String, bytesMax: Int) throws -> [UInt8]? {
+        let cut = path.lastIndex(of: "/") ?? path.startIndex
+        guard let folder = try directory(String(path[..<cut]), below: source) else { return nil }
+        defer { close(folder) }
+        let name = path[cut...].drop { $0 == "/" }
+        let file = openat(folder, String(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard file >= 0 else {
+            if errno == ENOENT { return nil }
+            throw SystemFailure("open \(path)", code: errno)
+        }
+        defer { close(file) }
+        var facts = stat()
+        guard fstat(file, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG else {
+            throw SystemFailure("read \(path): it is no file", code: EINVAL)
+        }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = Glibc.read(file, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw SystemFailure("read \(path)", code: errno) }
+            if count == 0 { return bytes }
+            bytes += buffer[..<count]
+            guard bytes.count <= bytesMax else {
+                throw SystemFailure("read \(path): it is too large", code: EFBIG)
+            }
+        }
+    }
+
+    /// Opens a directory below `source`, whose path is followed without links; `nil` when there is none.
+    private static func directory(_ path: String, below source: String) throws -> Int32? {
+        var from = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard from >= 0 else { throw SystemFailure("open \(source)", code: errno) }
+        for part in path.split(separator: "/") {
+            let next = openat(from, String(part), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            let problem = errno
+            close(from)
+            guard next >= 0 else {
+                if problem == ENOENT { return nil }
+                throw SystemFailure("open \(part) of \(path)", code: problem)
+            }
+            from = next
+        }
+        return from
     }
 
     private struct Copied {
@@ -124,7 +162,7 @@ enum LoaderFiles {
         var left = bytes
         var buffer = [UInt8](repeating: 0, count: 1 << 20)
         while left > 0 {
-            let count = read(from, &buffer, Int(min(left, Int64(buffer.count))))
+            let count = Glibc.read(from, &buffer, Int(min(left, Int64(buffer.count))))
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw SystemFailure("read file \(name)", code: EIO) }
             var done = 0

@@ -487,7 +487,7 @@ package nonisolated struct WireWriteImage: @unchecked Sendable {
   fileprivate var _storage = _StorageClass.defaultInstance
 }
 
-/// Partitions in Ironic's order: EFI system, ephemeral, swap, config drive, root.
+/// Partitions in Ironic's order: EFI system or BIOS boot, ephemeral, swap, config drive, root.
 package nonisolated struct WirePartitionLayout: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -507,6 +507,9 @@ package nonisolated struct WirePartitionLayout: Sendable {
   /// The ephemeral partition of the deployment before keeps its content; the command fails, with nothing
   /// written, where the disk has none of this size at this place.
   package var preserveEphemeral: Bool = false
+
+  /// "gpt" or "msdos"; empty is "gpt".
+  package var diskLabel: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1742,7 +1745,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension WirePartitionLayout: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PartitionLayout"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}root_mib\0\u{3}swap_mib\0\u{3}ephemeral_mib\0\u{3}ephemeral_format\0\u{3}preserve_ephemeral\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}root_mib\0\u{3}swap_mib\0\u{3}ephemeral_mib\0\u{3}ephemeral_format\0\u{3}preserve_ephemeral\0\u{3}disk_label\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1755,6 +1758,7 @@ nonisolated extension WirePartitionLayout: SwiftProtobuf.Message, SwiftProtobuf.
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.ephemeralMib) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.ephemeralFormat) }()
       case 5: try { try decoder.decodeSingularBoolField(value: &self.preserveEphemeral) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.diskLabel) }()
       default: break
       }
     }
@@ -1776,6 +1780,9 @@ nonisolated extension WirePartitionLayout: SwiftProtobuf.Message, SwiftProtobuf.
     if self.preserveEphemeral != false {
       try visitor.visitSingularBoolField(value: self.preserveEphemeral, fieldNumber: 5)
     }
+    if !self.diskLabel.isEmpty {
+      try visitor.visitSingularStringField(value: self.diskLabel, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1785,6 +1792,7 @@ nonisolated extension WirePartitionLayout: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.ephemeralMib != rhs.ephemeralMib {return false}
     if lhs.ephemeralFormat != rhs.ephemeralFormat {return false}
     if lhs.preserveEphemeral != rhs.preserveEphemeral {return false}
+    if lhs.diskLabel != rhs.diskLabel {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

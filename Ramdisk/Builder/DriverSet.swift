@@ -46,6 +46,8 @@ package enum DriverSet: String, Sendable, CaseIterable {
             "file systems",
             ["vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "isofs", "ext4", "loop"]
         ),
+        // Roots of images of partitions; not of the images that are built here.
+        ("other file systems", ["xfs"]),
         ("RAID", ["md_mod", "raid0", "raid1", "raid10"]),
         ("disks", ["nvme", "ahci", "ata_piix", "sd_mod", "sr_mod", "sg"]),
     ]
@@ -81,7 +83,6 @@ package enum DriverSet: String, Sendable, CaseIterable {
             "management",
             ["ipmi_si", "ipmi_devintf", "ipmi_ssif", "i2c_i801", "acpi_power_meter", "iTCO_wdt"]
         ),
-        ("other file systems", ["xfs"]),
         ("keyboards", ["usbhid", "hid_generic", "xhci_pci", "ehci_pci", "uhci_hcd"]),
     ]
 }

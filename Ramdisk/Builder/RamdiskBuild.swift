@@ -127,12 +127,18 @@ package struct RamdiskBuild<Time: TimeSource>: Sendable {
             libraries[name] = try HostFile.read(path)
         }
         let busybox = try host.busybox()
+        let loader = DiskLoader(scratch: recipe.cache, modified: recipe.modified, time: time)
+        var files: [String: [UInt8]] = [:]
+        for (name, bytes) in try await loader.build() {
+            files["\(DiskLoader<Time>.directory)/\(name)"] = bytes
+        }
         return RamdiskTree.make(
             agent: try await host.stripped(agentPath),
             loader: try agent.interpreter.map { ($0, try HostFile.read($0)) },
             libraries: libraries,
             busybox: busybox,
-            programs: try programs.mapValues { try HostFile.read($0) }
+            programs: try programs.mapValues { try HostFile.read($0) },
+            files: files
         )
     }
 }

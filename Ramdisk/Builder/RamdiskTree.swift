@@ -25,13 +25,15 @@ package enum RamdiskTree {
     ///   - libraries: bytes by the name that the loader asks for.
     ///   - busybox: a static busybox.
     ///   - programs: bytes of what the agent runs, by name.
+    ///   - files: other files, by path.
     /// - Returns: everything but modules.
     package static func make(
         agent: [UInt8],
         loader: (path: String, bytes: [UInt8])?,
         libraries: [String: [UInt8]],
         busybox: [UInt8],
-        programs: [String: [UInt8]] = [:]
+        programs: [String: [UInt8]] = [:],
+        files: [String: [UInt8]] = [:]
     ) -> CpioArchive {
         var archive = skeleton()
         archive.file("usr/bin/rdo-agent", agent, mode: 0o755)
@@ -39,6 +41,7 @@ package enum RamdiskTree {
         archive.file("usr/bin/busybox", busybox, mode: 0o755)
         for tool in tools { archive.link("usr/bin/\(tool)", to: "busybox") }
         for (name, bytes) in programs { archive.file("usr/bin/\(name)", bytes, mode: 0o755) }
+        for (path, bytes) in files { archive.file(path, bytes) }
         for (name, bytes) in libraries {
             archive.file("\(libraryDirectory)/\(name)", bytes, mode: 0o755)
         }

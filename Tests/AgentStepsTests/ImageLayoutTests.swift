@@ -34,9 +34,10 @@ struct `The layout of an image on a disk` {
         let image = SampleImage(seed: 1, blockBytes: block)
         let layout = try layout(image, blockBytes: block)
         let blocks = UInt64(256 << 20) / UInt64(block)
-        #expect(layout.table.lastUsable == blocks - 2 - UInt64(16_384 / block))
+        let table = try #require(layout.table.gpt)
+        #expect(table.lastUsable == blocks - 2 - UInt64(16_384 / block))
         #expect(layout.table.tailOffset + Int64(layout.table.tail.count) == 256 << 20)
-        #expect(layout.table.partitions.map(\.partition.name) == ["esp", "root", "config-2"])
+        #expect(table.partitions.map(\.partition.name) == ["esp", "root", "config-2"])
         let drive = try #require(layout.drive)
         #expect(drive.range.lowerBound % (1 << 20) == 0)
         #expect(drive.range.upperBound <= layout.table.tailOffset)
@@ -47,7 +48,7 @@ struct `The layout of an image on a disk` {
     @Test func `has no drive when there is nothing for it`() throws {
         let layout = try layout(image, image.order(drive: false))
         #expect(layout.drive == nil)
-        #expect(layout.table.partitions.count == 2)
+        #expect(layout.table.gpt?.partitions.count == 2)
     }
 
     @Test func `is refused when the image is larger than the disk`() {

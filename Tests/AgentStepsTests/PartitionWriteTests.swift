@@ -14,7 +14,8 @@ extension SampleImage {
         _ mode: String = "",
         ephemeral: UInt64 = 16,
         swap: UInt64 = 8,
-        preserve: Bool = false
+        preserve: Bool = false,
+        label: String = ""
     ) -> WireWriteImage {
         var order = order()
         order.bootMode = mode
@@ -23,6 +24,7 @@ extension SampleImage {
         order.partitions.ephemeralMib = ephemeral
         order.partitions.ephemeralFormat = "ext4"
         order.partitions.preserveEphemeral = preserve
+        order.partitions.diskLabel = label
         return order
     }
 }
@@ -78,6 +80,78 @@ struct `The writer of a root partition` {
         #expect(rig.firmware.names().contains("BootOrder"))
     }
 
+    @Test(arguments: ["gpt", "msdos"])
+    func `makes a disk that starts by BIOS, with GRUB at its end`(label: String) async throws {
+        let disk = MemoryDisk(bytes: 256 << 20)
+        let rig = WriteRig(rooted)
+        _ = try await rig.write(rooted.partitionOrder("bios", label: label), to: disk)
+        let table = try #require(disk.partitionTable())
+        let root: Range<Int64>
+        if let gpt = table.gpt {
+            #expect(label == "gpt")
+            #expect(
+                gpt.partitions.map(\.partition.name)
+                    == ["bios-boot", "ephemeral0", "swap1", "config-2", "root"]
+            )
+            root = try range("root", on: disk)
+        } else if case .msdos(let old) = table {
+            #expect(label == "msdos")
+            #expect(old.partitions.map(\.entry.type) == [0x83, 0x82, 0x83, 0x83])
+            #expect(old.partitions.map(\.entry.isActive) == [false, false, false, true])
+            root = old.range(of: try #require(old.partitions.last?.entry))
+        } else {
+            return
+        }
+        let content = try disk.bytes(root.lowerBound..<(root.lowerBound + Int64(rooted.disk.count)))
+        #expect(content == rooted.disk)
+        let last = label == "gpt" ? "/dev/vda5" : "/dev/vda4"
+        let ephemeral = label == "gpt" ? "/dev/vda2" : "/dev/vda1"
+        #expect(
+            rig.fileSystems.done == ["ext4 ephemeral0 on \(ephemeral)", "menu of \(last)"]
+        )
+        #expect(try disk.bytes(0x68..<440) == Array(LoaderSample.bootSector[0x68..<440]))
+        let settings = (label == "gpt" ? 1 << 20 : 0) + Int64(1023 * 512)
+        let text = String(decoding: try disk.bytes(settings..<(settings + 512)), as: UTF8.self)
+        #expect(
+            text.contains(
+                "--hint=$disk,\(label)\(last.last ?? "0") 41424344-4142-4344-4142-434441424344;"
+            )
+        )
+        #expect(rig.firmware.names() == [])
+    }
+
+    /// An image that looks like a file system of kind ext4.
+    private var rooted: SampleImage {
+        var image = image
+        let id = Array("ABCDABCDABCDABCD".utf8)
+        image.disk.replaceSubrange(1080..<1082, with: [0x53, 0xef])
+        image.disk.replaceSubrange(1128..<1144, with: id)
+        image.pack()
+        return image
+    }
+
+    @Test(
+        arguments: [
+            (nil, "no grub.cfg in /boot/grub or /boot/grub2"),
+            (MenuFile(folder: "/boot/grub2", needsEntries: true), "blscfg"),
+            (MenuFile(folder: "/boot/grub", needsEntries: false), "none of ext2 to ext4"),
+        ] as [(MenuFile?, String)]
+    )
+    func `says so when GRUB has nothing to start, and leaves no loader`(
+        menu: MenuFile?,
+        words: String
+    ) async throws {
+        var rig = WriteRig(image)
+        rig.fileSystems = MemoryFileSystems(menu: menu)
+        let disk = MemoryDisk(bytes: 256 << 20)
+        let refusal = await #expect(throws: StepFailure.self) {
+            try await rig.write(image.partitionOrder("bios", label: "msdos"), to: disk)
+        }
+        #expect(refusal?.message.contains(words) == true, "\(refusal?.message ?? "")")
+        #expect(refusal?.retryable == false)
+        #expect(try disk.bytes(0..<440).allSatisfy { $0 == 0 })
+    }
+
     @Test func `leaves out what nobody asked for`() async throws {
         var order = image.partitionOrder(ephemeral: 0, swap: 0)
         order.configDrive = [:]
@@ -96,6 +170,14 @@ struct `The writer of a root partition` {
             ("no size of a partition", { @Sendable in $0.partitions.swapMib = .max }),
             ("root partition has no size", { @Sendable in $0.partitions.rootMib = 0 }),
             ("has no partition table", { @Sendable in $0.partitions.preserveEphemeral = true }),
+            ("“prep” is neither gpt nor msdos", { @Sendable in $0.partitions.diskLabel = "prep" }),
+            (
+                "UEFI needs a table of kind gpt",
+                { @Sendable in
+                    $0.bootMode = "uefi"
+                    $0.partitions.diskLabel = "msdos"
+                }
+            ),
         ] as [(String, @Sendable (inout WireWriteImage) -> Void)]
     )
     func `refuses a layout that makes no sense, and writes nothing`(
@@ -162,7 +244,8 @@ struct `An ephemeral partition that is to be kept` {
     }
 
     private func identity(_ disk: any Disk) throws -> GUID? {
-        disk.partitionTable()?.partitions.first { $0.partition.name == "ephemeral0" }?.partition.id
+        disk.partitionTable()?.gpt?.partitions.first { $0.partition.name == "ephemeral0" }?
+            .partition.id
     }
 
     @Test func `keeps its content and identity, and everything else is new`() async throws {
@@ -187,6 +270,44 @@ struct `An ephemeral partition that is to be kept` {
         #expect(refusal?.message.contains("to be kept") == true, "\(refusal?.message ?? "")")
         #expect(disk.changes.isEmpty)
         #expect(try disk.bytes(range) == content)
+    }
+
+    @Test func `in an msdos table survives a power cut at every moment`() async throws {
+        func order(_ image: SampleImage, preserve: Bool) -> WireWriteImage {
+            image.partitionOrder(preserve: preserve, label: "msdos")
+        }
+        func used() async throws -> MemoryDisk {
+            let disk = MemoryDisk(bytes: diskBytes)
+            _ = try await rig(old).write(order(old, preserve: false), to: disk)
+            try disk.put(noise(16 << 20, seed: 50), at: mebibyte)
+            try disk.flush()
+            return disk.afterPowerCut(SeededRandom(seed: 0))
+        }
+        let first = try await used()
+        _ = try await rig(image).write(order(image, preserve: true), to: first)
+        let content = noise(16 << 20, seed: 50)
+        try #require(first.changes.count > 15)
+        for number in 0...first.changes.count {
+            let disk = try await used()
+            let before = disk.partitionTable()
+            disk.cut(before: number)
+            // Only the last run has power to the end.
+            _ = try? await rig(image).write(order(image, preserve: true), to: disk)
+            let after = disk.afterPowerCut(SeededRandom(seed: UInt64(number)))
+            #expect(try after.bytes(mebibyte..<(17 * mebibyte)) == content)
+            guard case .msdos(let old) = before, case .msdos(let new) = after.partitionTable()
+            else {
+                Issue.record("cut before change \(number): no msdos table")
+                continue
+            }
+            #expect(old.diskID == new.diskID)
+            #expect(old.partitions.first?.entry == new.partitions.first?.entry)
+        }
+        let refusal = await #expect(throws: StepFailure.self) {
+            let disk = try await used()
+            return try await rig(image).write(image.partitionOrder(preserve: true), to: disk)
+        }
+        #expect(refusal?.message.contains("in a table of this kind") == true)
     }
 
     @Test func `survives a power cut at every moment, and the next run finds it`() async throws {

@@ -29,9 +29,15 @@ final class MemoryFileSystems: FileSystems {
     private let state = Mutex([String]())
     /// What the root file system has below `/boot/efi`.
     let loaders: [String]
+    /// The boot menu that the root file system has.
+    let menu: MenuFile?
 
-    init(loaders: [String] = ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grub.cfg"]) {
+    init(
+        loaders: [String] = ["EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grub.cfg"],
+        menu: MenuFile? = MenuFile(folder: "/boot/grub", needsEntries: false)
+    ) {
         self.loaders = loaders
+        self.menu = menu
     }
 
     /// What was done, in order.
@@ -45,6 +51,11 @@ final class MemoryFileSystems: FileSystems {
         state.withLock { $0.append("loaders from \(root.path) to \(efiSystem.path)") }
         return loaders
     }
+
+    func menu(on root: PartitionPlace) throws -> MenuFile? {
+        state.withLock { $0.append("menu of \(root.path)") }
+        return menu
+    }
 }
 
 /// Everything that writes an image, with doubles where a machine would be.
@@ -53,6 +64,7 @@ struct WriteRig {
     let time = LeapingTime()
     var firmware = MemoryVariables()
     var fileSystems = MemoryFileSystems()
+    var loader = BIOSLoader(tree: FileTree(files: LoaderSample.file))
     var random = SeededRandom(seed: 5)
     var workers = 2
 
@@ -79,6 +91,7 @@ struct WriteRig {
                 sources: server,
                 firmware: firmware,
                 fileSystems: fileSystems,
+                loader: loader,
                 time: time,
                 random: random,
                 executor: { OwnThread(name: $0) },

@@ -68,4 +68,53 @@ struct `Boot loaders out of an image` {
         let refusal = #expect(throws: SystemFailure.self) { try copy() }
         #expect(refusal?.code == EFBIG)
     }
+
+    private func menu(bytesMax: Int = 100) throws -> [UInt8]? {
+        try LoaderFiles.read(
+            "/boot/grub/grub.cfg",
+            below: "\(folder)/root",
+            bytesMax: bytesMax
+        )
+    }
+
+    @Test func `come with a menu that is read as it is`() throws {
+        defer { clean() }
+        try make("root/boot/vmlinuz")
+        #expect(try menu() == nil)
+        try make("root/boot/grub/grub.cfg", "menuentry")
+        #expect(try menu() == Array("menuentry".utf8))
+        #expect(try menu(bytesMax: 9)?.count == 9)
+        let refusal = #expect(throws: SystemFailure.self) { try menu(bytesMax: 8) }
+        #expect(refusal?.code == EFBIG)
+    }
+
+    @Test func `have no menu behind a link or in a pipe`() throws {
+        defer { clean() }
+        try make("secret/grub.cfg", "secret")
+        try make("root/boot/grub/other")
+        let place = "\(folder)/root/boot/grub"
+        try #require(symlink("\(folder)/secret/grub.cfg", "\(place)/grub.cfg") == 0)
+        #expect(throws: SystemFailure.self) { try menu() }
+        try #require(unlink("\(place)/grub.cfg") == 0)
+        try #require(mkfifo("\(place)/grub.cfg", 0o600) == 0)
+        let refusal = #expect(throws: SystemFailure.self) { try menu() }
+        #expect(refusal?.code == EINVAL)
+        for depth in ["boot/grub", "boot"] {
+            try FileManager.default.removeItem(atPath: "\(folder)/root/\(depth)")
+            let target = depth == "boot" ? folder : "\(folder)/secret"
+            try #require(symlink(target, "\(folder)/root/\(depth)") == 0)
+            #expect(throws: SystemFailure.self) { try menu() }
+            try #require(unlink("\(folder)/root/\(depth)") == 0)
+            try make("root/boot/x")
+        }
+    }
+
+    @Test(arguments: [
+        ("set default=0\nmenuentry x {\n}\n", false), ("insmod blscfg\n\tblscfg\n", true),
+        ("blscfg", true), ("# blscfg\nset x=blscfg\n", false), ("blscfgs\n", false), ("", false),
+    ])
+    func `whose menu is Fedora's are told apart`(text: String, needs: Bool) {
+        let menu = MenuFile(folder: "/boot/grub2", text: Array(text.utf8))
+        #expect(menu == MenuFile(folder: "/boot/grub2", needsEntries: needs))
+    }
 }

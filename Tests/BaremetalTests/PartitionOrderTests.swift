@@ -101,15 +101,57 @@ import Testing
         #expect(try await bench.state(id) == "available")
     }
 
-    @Test func `a machine that boots by BIOS takes images of whole disks only`() async throws {
-        let (bench, id) = try await available(["image_type": "partition", "root_gb": 4])
+    @Test(
+        arguments: [
+            (nil, nil, "msdos"), ("disk_label:gpt", nil, "gpt"), (nil, "gpt", "gpt"),
+            ("disk_label:gpt", "msdos", "msdos"),
+        ] as [(String?, String?, String)]
+    )
+    func
+        `a machine that boots by BIOS gets the kind of table that is wanted, else msdos as in Ironic`(
+            ofNode: String?,
+            ofInstance: String?,
+            label: String
+        ) async throws
+    {
+        var info: [String: JSONValue] = ["image_type": "partition", "root_gb": 4]
+        if let ofInstance { info["capabilities"] = ["disk_label": .string(ofInstance)] }
+        let (bench, id) = try await available(info)
         _ = try await bench.service.update(id.text, by: nil) {
-            $0.properties["capabilities"] = "boot_mode:bios"
+            let words = ["boot_mode:bios", ofNode].compactMap(\.self)
+            $0.properties["capabilities"] = .string(words.joined(separator: ","))
+        }
+        try await bench.ask(.deploy(configDrive: nil), id)
+        try await bench.settle(id)
+        #expect(try await bench.state(id) == "active")
+        #expect(bench.world.machine(id)?.partitions.diskLabel == label)
+    }
+
+    @Test(
+        arguments: [
+            ("bios", "prep", 4, "disk_label “prep” is not one of gpt, msdos"),
+            ("uefi", "msdos", 4, "which UEFI needs"),
+            ("bios", "msdos", 2048, "ends at 2 TiB"),
+        ]
+    )
+    func `a kind of table that cannot be is refused`(
+        mode: String,
+        label: String,
+        size: Int64,
+        words: String
+    ) async throws {
+        let (bench, id) = try await available([
+            "image_type": "partition", "root_gb": .integer(size),
+            "capabilities": ["disk_label": .string(label)],
+        ])
+        _ = try await bench.service.update(id.text, by: nil) {
+            $0.properties["capabilities"] = .string("boot_mode:\(mode)")
         }
         let refusal = await #expect(throws: Fault.self) {
             try await bench.ask(.deploy(configDrive: nil), id)
         }
-        #expect(refusal?.message.contains("started by UEFI only") == true)
+        #expect(refusal?.message.contains(words) == true, "\(refusal?.message ?? "")")
+        #expect(refusal?.kind == .invalid)
     }
 
     @Test func `an order that an older release stored can be read`() throws {

@@ -118,6 +118,45 @@ extension Fuzzing {
             #expect(outcome.taken > 20, "the checksums keep everything out")
         }
 
+        @Test func `msdos tables and superblocks`() async throws {
+            let bytes = Int64(64 << 20)
+            var table = try MasterBootRecord(emptyOn: bytes, blockBytes: 512, diskID: 7)
+            for size in [8 << 20, 4 << 20] {
+                _ = try table.append(
+                    name: "p",
+                    type: 0x83,
+                    bytes: Int64(size),
+                    isActive: false
+                )
+            }
+            var head = [UInt8](repeating: 0, count: 2048)
+            table.place(into: &head)
+            head.replaceSubrange(1080..<1082, with: [0x53, 0xef])
+            head.replaceSubrange(1128..<1144, with: repeatElement(0x41, count: 16))
+            let outcome = try await Fuzzer("msdos-tables", [head]).run { input in
+                let allowed = Set("0123456789abcdef-")
+                if let identity = FileSystemIdentity(head: input) {
+                    try demand(identity.uuid.count == 36, "a UUID has another length")
+                    try demand(identity.uuid.allSatisfy(allowed.contains), "no UUID")
+                }
+                guard
+                    let table = try? MasterBootRecord(head: input, blockBytes: 512, bytes: bytes)
+                else { return .refused }
+                let ranges = table.partitions.map { table.range(of: $0.entry) }
+                    .sorted { $0.lowerBound < $1.lowerBound }
+                for (left, right) in zip(ranges, ranges.dropFirst()) {
+                    try demand(left.upperBound <= right.lowerBound, "two overlap")
+                }
+                try demand(ranges.allSatisfy { $0.upperBound <= bytes }, "one lies outside")
+                var moved = input
+                table.place(into: &moved)
+                let again = try MasterBootRecord(head: moved, blockBytes: 512, bytes: bytes)
+                try demand(again == table, "it is read differently")
+                return .taken
+            }
+            #expect(outcome.taken > 20)
+        }
+
         /// What is taken can be moved to a larger disk and is read there as it was.
         private func check(_ table: inout PartitionTable, _ head: [UInt8]) throws {
             let before = table.partitions.map(\.partition)

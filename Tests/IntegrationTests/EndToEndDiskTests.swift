@@ -10,59 +10,9 @@ import Testing
     .enabled(if: RunningCloud.isUp, "the lab is down; packaging/check brings it up")
 )
 struct EndToEndDiskTests {
-    /// An image of a root partition whose boot loader is a kernel that says so on the serial line, and then
-    /// stays.
-    private func makeImage(_ marker: String, in folder: TemporaryFolder) async throws -> String {
-        let path = "\(folder.path)/\(marker)"
-        let script = """
-            #!/bin/busybox sh
-            /bin/busybox mount -t devtmpfs devtmpfs /dev
-            echo "PARTITION-IMAGE \(marker)" > /dev/ttyS0
-            while true; do /bin/busybox sleep 1000; done
-
-            """
-        let places = ["ram/bin", "ram/dev", "root/boot/efi/EFI/BOOT", "root/etc"]
-        for place in places { try makeDirectories("\(path)/\(place)") }
-        try writeText(script, to: "\(path)/ram/init")
-        try writeText("console=ttyS0", to: "\(path)/cmdline")
-        try writeText("\(marker) is here\n", to: "\(path)/root/etc/marker")
-        let busybox = try #require(Tool.locate("busybox"))
-        _ = try await RunningCloud.output("cp", [busybox, "\(path)/ram/bin/busybox"])
-        _ = try await RunningCloud.output("chmod", ["755", "\(path)/ram/init"])
-        let archive = "\(path)/ram.cpio"
-        try await Tool.require(
-            "cpio",
-            ["--quiet", "-o", "-H", "newc", "-F", archive],
-            input: Array("bin\nbin/busybox\ndev\ninit\n".utf8),
-            directory: "\(path)/ram",
-            budget: .seconds(30),
-            time: SystemTime()
-        )
-        let kernel = RunningCloud.root + "/.build/quickstart/ramdisk/kernel"
-        let sections = [
-            (".cmdline", "\(path)/cmdline", "0x30000"), (".linux", kernel, "0x2000000"),
-            (".initrd", archive, "0x4000000"),
-        ]
-        _ = try await RunningCloud.output(
-            "objcopy",
-            sections.flatMap {
-                ["--add-section", "\($0.0)=\($0.1)", "--change-section-vma", "\($0.0)=\($0.2)"]
-            } + [
-                "/usr/lib/systemd/boot/efi/linuxx64.efi.stub",
-                "\(path)/root/boot/efi/EFI/BOOT/BOOTX64.EFI",
-            ]
-        )
-        let image = "\(path).raw"
-        _ = try await RunningCloud.output("truncate", ["--size=96M", image])
-        _ = try await RunningCloud.output(
-            "mke2fs",
-            ["-q", "-t", "ext4", "-d", "\(path)/root", image]
-        )
-        return image
-    }
-
     private func upload(_ marker: String, in folder: TemporaryFolder) async throws {
-        let image = try await makeImage(marker, in: folder)
+        let kernel = RunningCloud.root + "/.build/quickstart/ramdisk/kernel"
+        let image = try await PartitionImage(marker, kernel: kernel, in: folder.path).make(.ext4)
         _ = try await RunningCloud.rdo(
             "image",
             "upload",
@@ -78,7 +28,7 @@ struct EndToEndDiskTests {
     private func start(_ marker: String, times: Int, _ machine: RunningCloud.Machine) async throws {
         try await eventually("\(marker) to start", within: .seconds(240)) {
             let log = try await RunningCloud.output("cat", [machine.serialLog])
-            return log.components(separatedBy: "PARTITION-IMAGE \(marker)").count > times
+            return log.components(separatedBy: PartitionImage.mark(of: marker)).count > times
         }
     }
 

@@ -73,6 +73,7 @@ struct VirtualMediaTests {
         }
         try await checkSecrets(controller, image)
         try await deploy(machines, api)
+        try await deployPartitions(machines, api)
         #expect(try await controller.stop())
     }
 
@@ -126,6 +127,44 @@ struct VirtualMediaTests {
             // One start of the ramdisk for all of it.
             let starts = machines.console(of: machine).split(separator: " is process 1").count - 1
             #expect(starts == 1, "\(machine.name)")
+        }
+    }
+
+    /// Rebuilds the machines with images of root partitions, each file system with each firmware, and each kind
+    /// of table with BIOS; each system must start.
+    private func deployPartitions(_ machines: VirtualMachines, _ api: ControllerAPI) async throws {
+        let kernel = Self.ramdisk + "/kernel"
+        for (format, label) in [(PartitionImage.Format.xfs, "msdos"), (.ext4, "gpt")] {
+            let marker = "\(format.rawValue)-root"
+            let image = PartitionImage(marker, kernel: kernel, in: machines.folder.path)
+            let id = try await api.upload(try await image.make(format), named: marker)
+            for machine in VirtualMachines.all {
+                let wish = machine.isUEFI ? ("uefi", "gpt") : ("bios", label)
+                let patch = """
+                    [{"op": "add", "path": "/instance_info", "value": {
+                       "image_source": "\(id)", "image_type": "partition", "root_gb": 1,
+                       "swap_mb": 64, "capabilities": {"disk_label": "\(wish.1)"}}},
+                     {"op": "add", "path": "/properties/capabilities",
+                      "value": "boot_mode:\(wish.0)"}]
+                    """
+                _ = try await api.call("PATCH", "/v1/nodes/\(machine.name)", patch)
+                try await api.provision(machine.name, "rebuild")
+            }
+            for machine in VirtualMachines.all {
+                do {
+                    try await api.wait(machine.name, for: "active", within: .seconds(240))
+                    try await eventually("\(marker) on \(machine.name)", within: .seconds(60)) {
+                        machines.console(of: machine).contains(PartitionImage.mark(of: marker))
+                    }
+                } catch {
+                    let words = machines.console(of: machine).suffix(1500)
+                    throw Fault(.internalError, "\(machine.name): \(error); console: \(words)")
+                }
+                let disk = "\(machines.folder.path)/\(machine.name).raw"
+                let table = try await RunningCloud.output("sfdisk", ["--dump", disk])
+                let kind = machine.isUEFI || label == "gpt" ? "label: gpt" : "label: dos"
+                #expect(table.contains(kind), "\(table)")
+            }
         }
     }
 

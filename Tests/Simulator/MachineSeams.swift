@@ -137,6 +137,10 @@ struct NoFileSystems: FileSystems {
     func copyLoaders(from root: PartitionPlace, to efiSystem: PartitionPlace) throws -> [String] {
         throw SystemFailure("mount \(root.path)", code: ENODEV)
     }
+
+    func menu(on root: PartitionPlace) throws -> MenuFile? {
+        throw SystemFailure("mount \(root.path)", code: ENODEV)
+    }
 }
 
 /// Restarts the machine once everything is on its disks.

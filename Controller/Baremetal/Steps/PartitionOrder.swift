@@ -16,13 +16,19 @@ package struct PartitionOrder: Sendable, Equatable, Codable {
     package let ephemeralFormat: String
     /// The ephemeral partition that is there keeps its content.
     package let keepsEphemeral: Bool
+    /// The kind of partition table, `gpt` or `msdos`; `nil`, as older releases stored it, is `gpt`.
+    package let label: String?
 
     /// What the agent can make, its default first.
     static let formats = ["ext4", "ext3", "ext2", "vfat"]
-    /// The EFI system partition, the config drive and both ends of the table.
+    /// The EFI system partition (BIOS needs less), the config drive and both ends of the table.
     static let overheadMiB: Int64 = 550 + 64 + 4
     /// No disk has more.
     private static let mebibytesMax: Int64 = 1 << 40
+    /// Kinds of partition tables, as in Ironic.
+    private static let labels = ["gpt", "msdos"]
+    /// Where an msdos table ends.
+    private static let msdosBytesMax: Int64 = 2 << 40
 
     var totalBytes: Int64 {
         (rootMiB + swapMiB + ephemeralMiB + Self.overheadMiB) << 20
@@ -35,6 +41,7 @@ package struct PartitionOrder: Sendable, Equatable, Codable {
         wire.ephemeralMib = UInt64(ephemeralMiB)
         wire.ephemeralFormat = ephemeralFormat
         wire.preserveEphemeral = keepsEphemeral
+        wire.diskLabel = label ?? ""
         return wire
     }
 
@@ -74,13 +81,22 @@ package struct PartitionOrder: Sendable, Equatable, Codable {
         guard !keepsEphemeral || ephemeralMiB > 0 else {
             throw wrong("preserve_ephemeral is set, but ephemeral_gb is 0")
         }
-        guard node.bootMode == .uefi else {
+        let isUEFI = node.bootMode == .uefi
+        // Ironic's own choice where nobody made one.
+        let label = node.diskLabel ?? (isUEFI ? "gpt" : "msdos")
+        guard Self.labels.contains(label) else {
             throw wrong(
-                "an image of a partition is started by UEFI only, because nothing of an image is executed to install a boot loader; set capabilities boot_mode:uefi or use an image of a whole disk"
+                "disk_label “\(label.prefix(40))” is not one of \(Self.labels.joined(separator: ", ")); change the capability"
             )
         }
-        if let label = node.diskLabel, label != "gpt" {
-            throw wrong("disk_label “\(label.prefix(40))” is not gpt, which UEFI needs")
+        guard !isUEFI || label == "gpt" else {
+            throw wrong("disk_label “\(label)” is not gpt, which UEFI needs")
+        }
+        self.label = label
+        guard label == "gpt" || totalBytes <= Self.msdosBytesMax else {
+            throw wrong(
+                "its partitions take \(ByteCount(totalBytes)) and a table of kind msdos ends at 2 TiB; set the capability disk_label:gpt"
+            )
         }
     }
 
