@@ -22,6 +22,8 @@ package struct BaremetalSettings: Sendable {
     package var hostName: String
     /// Where BMCs are told to send their events: our API's public address; `nil` tells none.
     package var eventsURL: String?
+    /// Whether a BMC's user gets another password when its node is verified for the first time.
+    package var rotatesCredentials = false
     /// How often the power state of idle nodes is read; zero never.
     package var powerPoll: Duration = .seconds(60)
     /// How many nodes are worked on at a time, by the kind of work; the others wait for their turn.

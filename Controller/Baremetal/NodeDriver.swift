@@ -30,6 +30,8 @@ package struct NodeDriver: Sendable {
     package var network: (any NetworkControl)?
     /// `nil` where no machine can prove itself through its BMC.
     package var records: (any EventRecordControl)?
+    /// `nil` where the password of a BMC's user cannot be changed.
+    package var credentials: (any CredentialControl)?
     /// `nil` where BMCs of this kind send no events.
     package var events: (any EventControl)?
     /// Steps of its own, beside those of the agent.
@@ -52,13 +54,14 @@ package struct NodeDriver: Sendable {
     /// Real machines with an IPMI BMC.
     package static func ipmi(
         _ control: some PowerControl & SensorControl & EventLogControl & NetworkControl
-            & EventRecordControl
+            & EventRecordControl & CredentialControl
     ) -> NodeDriver {
         var driver = NodeDriver(name: "ipmi", power: control, hasAgent: true, bmcKind: .ipmi)
         driver.sensors = control
         driver.eventLog = control
         driver.network = control
         driver.records = control
+        driver.credentials = control
         return driver
     }
 
@@ -66,6 +69,7 @@ package struct NodeDriver: Sendable {
     package static func redfish(
         _ control: some PowerControl & FirmwareControl & BIOSControl & MediaControl
             & IndicatorControl & SensorControl & EventControl & FirmwareUpdateControl
+            & CredentialControl
     ) -> NodeDriver {
         var driver = NodeDriver(
             name: "redfish",
@@ -80,6 +84,7 @@ package struct NodeDriver: Sendable {
         driver.indicators = control
         driver.sensors = control
         driver.events = control
+        driver.credentials = control
         let bmc: @Sendable (Node) throws -> BMC = { try $0.driverInfo.redfish(label: $0.label) }
         driver.steps = DriverStepGroup([
             BIOSSteps(control, bmc: bmc), FirmwareSteps(control, bmc: bmc),

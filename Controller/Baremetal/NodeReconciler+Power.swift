@@ -68,12 +68,16 @@ extension NodeReconciler {
     }
 
     func verifyBMC(_ node: Node) async throws -> Outcome {
-        try await withBMC(node) { bmc, power in
-            let state = try await power.power(of: bmc)
+        try await withBMC(node) { _, _ in
+            guard let driver = service.drivers[node.driver] else { return .settled }
+            let state = try await CredentialRotation(service: service, driver: driver).logIn(node)
             let outcome = try await apply(.bmcVerified, to: node, cause: "the BMC answers") {
                 $0.powerState = state
             }
-            await service.refreshFirmware(of: node)
+            // The password may be another one now.
+            if let present = try await service.find(node.id) {
+                await service.refreshFirmware(of: present)
+            }
             return outcome
         }
     }

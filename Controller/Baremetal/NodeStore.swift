@@ -90,6 +90,7 @@ package let baremetalMigrations = [
     mediaTables,
     rescueTables,
     eventTables,
+    credentialTables,
 ]
 
 extension Transaction {

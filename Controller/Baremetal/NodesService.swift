@@ -23,6 +23,8 @@ package final class NodesService: Sendable {
     let progress = Mutex<[NodeID: WorkProgress]>([:])
     /// What BMCs told by themselves.
     let hints = Mutex(EventHints())
+    /// BMCs and users whose password is being looked after.
+    let rotating = Mutex<Set<String>>([])
 
     package init(
         database: Database,

@@ -242,6 +242,7 @@ struct BareMetal {
         settings.cleanPriorities = configuration.cleanPriorities
         settings.isDiscoveryOpen = configuration.boot.discovery
         settings.trustsFirstBoot = agents.trustsFirstBoot
+        settings.rotatesCredentials = configuration.rotatesCredentials
         if configuration.redfishEvents { settings.eventsURL = configuration.api.publicURL }
         settings.powerPoll = configuration.powerPoll
         settings.work = configuration.work

@@ -61,6 +61,7 @@ package struct ControllerConfiguration: Sendable, Equatable {
     package var fakeHardware: Bool
     package var powerPoll: Duration
     package var redfishEvents: Bool
+    package var rotatesCredentials: Bool
     package var work = WorkLimits()
     package var webhooks = WebhookRules()
     package var webhookAuthority: String?
@@ -119,6 +120,7 @@ package struct ControllerConfiguration: Sendable, Equatable {
         fakeHardware = sources["baremetal.fake_hardware"] == "true"
         powerPoll = .seconds(number("baremetal.power_poll"))
         redfishEvents = sources["baremetal.redfish_events"] == "true"
+        rotatesCredentials = sources["baremetal.rotate_bmc_credentials"] == "true"
         work.inspection = number("work.inspections")
         work.cleaning = number("work.cleanings")
         work.deployment = number("work.deployments")

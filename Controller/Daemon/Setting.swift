@@ -260,6 +260,12 @@ extension Setting {
             "false",
             "Whether Redfish BMCs are told to send their events to api.public_url, which they must reach."
         ),
+        Setting(
+            "baremetal.rotate_bmc_credentials",
+            .boolean,
+            "false",
+            "Whether a BMC's user gets a new password, known to the controller alone, when its node is verified."
+        ),
 
         Setting(
             "baremetal.fake_hardware",

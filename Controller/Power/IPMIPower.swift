@@ -15,6 +15,13 @@ package final class IPMIPower: PowerControl {
             _ arguments: [String], _ environment: [String: String], _ budget: Duration
         ) async throws -> ToolResult
 
+    /// The same with what the tool reads: what must not stand in its arguments.
+    typealias ScriptRunner =
+        @Sendable (
+            _ arguments: [String], _ environment: [String: String], _ input: [UInt8],
+            _ budget: Duration
+        ) async throws -> ToolResult
+
     /// Whether a BMC answers at all, by host and port; `nil` when that cannot be told without the tool.
     package typealias Greeter = @Sendable (_ host: String, _ port: UInt16) async -> Bool?
 
@@ -39,7 +46,7 @@ package final class IPMIPower: PowerControl {
     }
 
     private let settings: Settings
-    private let runner: Runner
+    private let runner: ScriptRunner
     private let greeter: Greeter
     private let gate: CallGate
     /// BMCs that turned out to know an older cipher suite only.
@@ -53,15 +60,31 @@ package final class IPMIPower: PowerControl {
         self.init(
             settings: settings,
             greeter: { await greeting.answers($0, port: $1) },
-            runner: { try await runTool($0, $1, $2, time) }
+            script: { arguments, environment, input, budget in
+                try await runTool(arguments, environment, input, budget, time)
+            }
         )
     }
 
     /// With another way to run the tool and to learn whether a BMC is there, for tests.
-    package init(
+    package convenience init(
         settings: Settings,
         greeter: @escaping Greeter = { _, _ in nil },
         runner: @escaping Runner
+    ) {
+        self.init(
+            settings: settings,
+            greeter: greeter,
+            script: { arguments, environment, _, budget in
+                try await runner(arguments, environment, budget)
+            }
+        )
+    }
+
+    init(
+        settings: Settings,
+        greeter: @escaping Greeter = { _, _ in nil },
+        script runner: @escaping ScriptRunner
     ) {
         self.settings = settings
         self.greeter = greeter
@@ -167,17 +190,18 @@ package final class IPMIPower: PowerControl {
         _ command: [String],
         _ bmc: BMC,
         to purpose: String,
-        budget: Duration? = nil
+        budget: Duration? = nil,
+        input: [UInt8] = []
     ) async throws -> String {
         let known = suites.withLock { $0[bmc.endpoint] }
         do {
             let suite = bmc.cipherSuite == nil ? known : nil
-            return try await call(command, bmc, suite: suite, to: purpose, budget)
+            return try await call(command, bmc, suite: suite, to: purpose, budget, input)
         } catch let fault as PowerFault
             where fault.reason == .settings && bmc.cipherSuite == nil && known == nil
             && settings.cipherSuite == 17
         {
-            let output = try await call(command, bmc, suite: 3, to: purpose, budget)
+            let output = try await call(command, bmc, suite: 3, to: purpose, budget, input)
             suites.withLock { suites in
                 if suites.count >= Self.suitesMax { suites = [:] }
                 suites[bmc.endpoint] = 3
@@ -191,7 +215,8 @@ package final class IPMIPower: PowerControl {
         _ bmc: BMC,
         suite: UInt8?,
         to purpose: String,
-        _ budget: Duration?
+        _ budget: Duration?,
+        _ input: [UInt8]
     ) async throws -> String {
         let budget = budget ?? settings.callBudget
         let arguments = try commonArguments(bmc, suite: suite) + command
@@ -204,6 +229,7 @@ package final class IPMIPower: PowerControl {
             result = try await runner(
                 arguments,
                 ["IPMI_PASSWORD": bmc.password.reveal()],
+                input,
                 budget
             )
             answered = result.exitCode == 0 || failure(of: result, bmc, purpose).reason != .noAnswer
@@ -285,6 +311,7 @@ package final class IPMIPower: PowerControl {
 private func runTool(
     _ arguments: [String],
     _ environment: [String: String],
+    _ input: [UInt8],
     _ budget: Duration,
     _ time: any TimeSource
 ) async throws -> ToolResult {
@@ -293,6 +320,7 @@ private func runTool(
             "ipmitool",
             arguments,
             environment: environment,
+            input: input,
             budget: budget,
             outputMax: 256 << 10,
             time: time

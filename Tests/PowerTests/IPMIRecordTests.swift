@@ -264,6 +264,62 @@ private enum Recorded {
         }
     }
 
+    @Test func `a password is changed, and only the new one holds`() async throws {
+        try await BMCSimulator.run(try commands("")) { simulator async throws in
+            let arguments = Mutex<[[String]]>([])
+            let power = IPMIPower(
+                settings: IPMIPower.Settings(),
+                script: { list, environment, input, budget in
+                    arguments.withLock { $0.append(list) }
+                    return try await Tool.run(
+                        "ipmitool",
+                        list,
+                        environment: environment,
+                        input: input,
+                        budget: budget,
+                        time: SystemTime()
+                    )
+                }
+            )
+            let bmc = target(simulator)
+            let password = Secret("Aa1-cdefghijklmn")
+            try await power.setPassword(password, of: bmc)
+            _ = try await power.power(of: bmc.with(password: password))
+            let fault = await #expect(throws: PowerFault.self) { try await power.power(of: bmc) }
+            #expect(fault?.reason == .credentials)
+            let shown = arguments.withLock { $0.flatMap(\.self) }
+            #expect(!shown.contains { $0.contains(password.reveal()) })
+            let stranger = Power.BMC(
+                host: bmc.host,
+                port: bmc.port,
+                user: "nobody",
+                password: password,
+                cipherSuite: 3
+            )
+            await #expect(throws: PowerFault.self) {
+                try await power.setPassword(Secret("x"), of: stranger)
+            }
+            for wrong in ["", "seventeen-letters", "a b", "a\nb", "a;b"] {
+                let fault = await #expect(throws: PowerFault.self) {
+                    try await power.setPassword(Secret(wrong), of: bmc)
+                }
+                #expect(fault?.reason == .settings)
+            }
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("1,,true,false,true,NO ACCESS\n2,admin,true,false,true,ADMINISTRATOR", "admin", 2),
+            ("2,admin,x\n3,admin,x", "admin", nil), ("2,admin2,x", "admin", nil),
+            ("99,admin,x", "admin", nil), ("-1,admin,x", "admin", nil), ("", "admin", nil),
+            ("2;admin;x", "admin", nil),
+        ] as [(String, String, Int?)]
+    )
+    func `a user's number is read strictly`(output: String, name: String, number: Int?) {
+        #expect(IPMIAnswer.userNumber(name, in: output) == number)
+    }
+
     @Test func `an empty log and a BMC without sensors are no errors`() async throws {
         let plain = """
             mc_setbmc 0x20

@@ -73,6 +73,13 @@ extension RedfishDouble {
         {
             return .json(error("Continuous is not supported"), status: .badRequest)
         }
+        if path.contains("/Accounts/"), let password = body["Password"]?.text {
+            guard way("password-policy")?.bool != true else {
+                return .json(error("\(password) is too weak"), status: .badRequest)
+            }
+            state.password = password
+            return Response(status: .noContent)
+        }
         state.versions[path, default: 0] += 1
         guard way("ignores-changes")?.bool != true else { return Response(status: .noContent) }
         state.documents[path] = merged(old, body)
@@ -89,7 +96,7 @@ extension RedfishDouble {
         if way("sessions")?.bool == false {
             return .json(error("not here"), status: .notFound)
         }
-        guard body["UserName"]?.text == Self.user, body["Password"]?.text == Self.password else {
+        guard body["UserName"]?.text == Self.user, body["Password"]?.text == state.password else {
             return .json(
                 error("wrong password \(body["Password"]?.text ?? "")"),
                 status: .unauthorized

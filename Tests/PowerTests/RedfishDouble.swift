@@ -28,6 +28,7 @@ final class RedfishDouble: Sendable {
         var versions: [String: Int] = [:]
         var subscriptionsMade = 0
         var images: [JSONValue] = []
+        var password = RedfishDouble.password
     }
 
     /// An event on its way.
@@ -175,7 +176,8 @@ final class RedfishDouble: Sendable {
             return state.withLock { $0.sessions.contains(token) }
         }
         guard way("basic")?.bool != false else { return false }
-        let pair = Data("\(Self.user):\(Self.password)".utf8).base64EncodedString()
+        let password = state.withLock(\.password)
+        let pair = Data("\(Self.user):\(password)".utf8).base64EncodedString()
         return headers["authorization"] == "Basic " + pair
     }
 

@@ -87,11 +87,13 @@ struct RedfishRoot: Equatable {
     let sessions: String?
     let events: String?
     let updates: String?
+    let accounts: String?
 
     init(_ document: JSONValue) {
         systems = RedfishAnswer.link(document["Systems"])
         events = RedfishAnswer.link(document["EventService"])
         updates = RedfishAnswer.link(document["UpdateService"])
+        accounts = RedfishAnswer.link(document["AccountService"])
         sessions = RedfishAnswer.link(document["Links"]?["Sessions"])
     }
 }
