@@ -6,6 +6,7 @@ import Testing
 import Transport
 import Undercloud
 
+@testable import Baremetal
 @testable import Boot
 @testable import Power
 
@@ -57,6 +58,9 @@ extension Fuzzing {
                 if let identity = IPMIAnswer.identity(text) {
                     try demand(NodeID(identity) != nil, "“\(identity)” is no identity")
                 }
+                if let number = IPMIAnswer.userNumber("admin", in: text) {
+                    try demand((1...63).contains(number), "\(number) is no user")
+                }
                 for reading in IPMIAnswer.readings(text) {
                     try demand(reading.value?.isFinite ?? true, "a reading that is no number")
                     try demand(reading.name.count <= 160, "an endless name")
@@ -76,7 +80,8 @@ extension Fuzzing {
         }
 
         @Test func `what Redfish services answer`() async throws {
-            let samples = try ["plain", "action-info", "two-systems"].flatMap { name in
+            let samples = try ["plain", "action-info", "two-systems", "events", "accounts"].flatMap
+            { name in
                 let file = "Tests/PowerTests/Recordings/\(name).json"
                 let recording = try JSONValue(parsing: Self.bytes(file))
                 return (recording["documents"]?.members ?? [:]).sorted { $0.key < $1.key }
@@ -101,6 +106,33 @@ extension Fuzzing {
                 }
         }
 
+        @Test func `what BMCs tell of their events`() async throws {
+            let sample = """
+                {"@odata.type": "#Event.v1_7_0.Event", "Context": "rdo", "Events": [
+                  {"MessageId": "Fan.1.0.Failed", "Severity": "Critical", "Message": "fan 3",
+                   "OriginOfCondition": {"@odata.id": "/redfish/v1/Systems/2"}},
+                  {"EventType": "Alert", "MessageSeverity": "Warning", "OriginOfCondition": "/x"}]}
+                """
+            let words = ["Warning", "Critical", "\\u202e", "\\u001b", "@odata.id"]
+            try await Fuzzer("bmc-events", [Array(sample.utf8)], words: words, iterations: 6_000)
+                .run { input in
+                    // What is no JSON never gets to the reader.
+                    guard let document = try? JSONValue(parsing: input),
+                        let message = BMCEvents(document)
+                    else { return .refused }
+                    try demand(message.events.count <= BMCEvents.eventsMax, "too many events")
+                    for event in message.events {
+                        try demand(event.sentence.unicodeScalars.count < 500, "an endless sentence")
+                        let isPlain = event.sentence.unicodeScalars.allSatisfy {
+                            $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value)
+                                && !(0x2028...0x202e).contains($0.value)
+                        }
+                        try demand(isPlain, "control characters in a sentence")
+                    }
+                    return .taken
+                }
+        }
+
         private static func bytes(_ path: String) throws -> [UInt8] {
             let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
             return Array(try Data(contentsOf: URL(filePath: "/\(root)/\(path)")))
@@ -117,6 +149,7 @@ extension Fuzzing {
             let medium = RedfishMedium(document)
             let root = RedfishRoot(document)
             var links = [root.systems, root.sessions, medium?.insert?.target]
+            links += [root.events, root.updates, root.accounts]
             links += RedfishAnswer.links(document["Members"])
             if let system = try? RedfishSystem(document) {
                 links += [system.bios, system.secureBoot, system.reset?.target]
