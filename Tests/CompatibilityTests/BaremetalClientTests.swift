@@ -16,6 +16,8 @@ struct ClientStep: Sendable {
     let absent: [String: String]
     /// Whether the command is repeated for a while until a row holds `row`.
     var waits = false
+    /// Whether it must print no row at all.
+    var isEmpty = false
 
     /// A command that works; with `row` it is asked for JSON, of which one row must hold that.
     static func works(
@@ -37,6 +39,13 @@ struct ClientStep: Sendable {
     static func reaches(_ line: String, _ row: [String: String]) -> ClientStep {
         var step = works(line, row)
         step.waits = true
+        return step
+    }
+
+    /// A command that works and has nothing to show.
+    static func showsNothing(_ line: String) -> ClientStep {
+        var step = works(line, without: ["": ""])
+        step.isEmpty = true
         return step
     }
 
@@ -145,6 +154,7 @@ struct ClientStep: Sendable {
                 "\(line): \(step.row) is not in \(outcome.rows.prefix(20))"
             )
         }
+        if step.isEmpty { #expect(outcome.rows.isEmpty, "\(line): \(outcome.rows)") }
         if !step.absent.isEmpty {
             #expect(!outcome.rows.contains { holds($0, step.absent) }, "\(line)")
         }

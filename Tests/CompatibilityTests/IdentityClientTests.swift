@@ -192,11 +192,58 @@ import Testing
         let steps = IdentityCommands.all
         let results = try await run(steps, controller)
         for (step, result) in zip(steps, results) { check(step, result) }
+        try await checkCoverage(steps)
         #expect(try await controller.stop())
+    }
+
+    /// Each of the client's commands is run, or belongs to what README.md says is not offered.
+    private func checkCoverage(_ steps: [IdentityStep]) async throws {
+        let python = OpenStackClient.program.dropLast("openstack".count) + "python3"
+        let listed = try await Tool.run(
+            String(python),
+            [
+                "-c",
+                """
+                import importlib.metadata as m
+                for point in m.entry_points(group="openstack.identity.v3"):
+                    print(point.name.replace("_", " "))
+                """,
+            ],
+            budget: .seconds(60),
+            time: SystemTime()
+        )
+        let commands = Set(listed.output.split(separator: "\n").map(String.init))
+        #expect(commands.count == 128)
+        let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        let rows = (readText(root + "/Controller/Identity/README.md") ?? "").split(separator: "\n")
+        let families = rows.filter { $0.hasPrefix("|") && $0.contains("not offered") }.flatMap {
+            $0.split(separator: "`").enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
+        }
+        #expect(families.count == 14)
+        let lines = steps.map(\.bareCommand)
+        for command in commands.sorted() {
+            let isRun = lines.contains { ($0 + " ").hasPrefix(command + " ") }
+            let isRefused = families.contains { command.hasPrefix($0 + " ") }
+            #expect(isRun || isRefused, "\(command) is neither run nor said to be missing")
+        }
+        for family in families {
+            let step = steps.first { $0.bareCommand.hasPrefix(family + " ") }
+            guard case .refused? = step?.outcome else {
+                Issue.record("\(family) is said to be missing, and nothing tries it")
+                continue
+            }
+        }
     }
 }
 
 extension IdentityStep {
+    /// The command without the options before it.
+    fileprivate var bareCommand: String {
+        var words = command.split(separator: " ")[...]
+        while words.first?.hasPrefix("--") == true { words = words.dropFirst(2) }
+        return words.joined(separator: " ")
+    }
+
     private var members: [String: String] {
         if case .shows(let members) = outcome { return members }
         return [:]

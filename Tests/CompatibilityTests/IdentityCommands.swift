@@ -36,7 +36,7 @@ struct IdentityStep: Sendable {
 enum IdentityCommands {
     static let all =
         tokens + domains + projects + users + groups + roles + scopes + catalog + credentials
-        + removal
+        + removal + federation + notOffered
 
     private static let tokens = [
         IdentityStep("token issue", .done, save: "token"),
@@ -395,4 +395,22 @@ enum IdentityCommands {
         IdentityStep("domain delete shop"),
         IdentityStep("user list", .lists("Name", has: ["admin"], hasNot: ["boss"])),
     ]
+
+    private static let federation = [
+        IdentityStep("federation project list", .lists("Name", has: ["admin"], hasNot: ["web"])),
+        IdentityStep("federation domain list", .lists("Name", has: [])),
+    ]
+
+    /// One command of each family that README.md says is not offered.
+    private static let notOffered =
+        [
+            "credential list", "ec2 credentials list", "endpoint group list",
+            "federation protocol list --identity-provider x", "identity provider list",
+            "limit list", "mapping list", "policy list", "registered limit list",
+            "service provider list", "trust list",
+        ].map { IdentityStep($0, .refused("404")) }
+        + [
+            "consumer list", "request token authorize --request-key k --role member",
+            "access token create --consumer-key k --consumer-secret s --request-key k --request-secret s --verifier v",
+        ].map { IdentityStep($0, .refused("oauthlib")) }
 }
