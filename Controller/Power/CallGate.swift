@@ -13,29 +13,71 @@ final class CallGate: Sendable {
         let continuation: CheckedContinuation<Bool, Never>
     }
 
+    /// What is known of a BMC.
+    private enum Standing {
+        case proven, fresh, silent
+    }
+
     private struct State {
-        var busy: Set<String> = []
+        var busy: [String: Standing] = [:]
+        var counts: [Standing: Int] = [:]
         var waiting: [Waiter] = []
         var silent: Set<String> = []
         var proven: Set<String> = []
         var next = 0
         var cancelled: Set<Int> = []
 
-        func admits(_ key: String, max: Int) -> Bool {
-            guard busy.count < max, !busy.contains(key) else { return false }
-            if proven.contains(key) { return true }
-            guard busy.subtracting(proven).count < CallGate.unprovenMax(of: max) else {
-                return false
+        private func standing(_ key: String) -> Standing {
+            if proven.contains(key) { return .proven }
+            return silent.contains(key) ? .silent : .fresh
+        }
+
+        func count(_ standing: Standing...) -> Int {
+            standing.reduce(0) { $0 + (counts[$1] ?? 0) }
+        }
+
+        /// Lets a call in if there is a place for it.
+        mutating func admit(_ key: String, max: Int, apart: Int?) -> Bool {
+            guard busy[key] == nil else { return false }
+            let standing = standing(key)
+            let unproven = count(.fresh, .silent)
+            let isAdmitted =
+                switch (standing, apart) {
+                case (.proven, nil): busy.count < max
+                case (.proven, .some): count(.proven) < max
+                case (.fresh, nil): busy.count < max && unproven < CallGate.unprovenMax(of: max)
+                case (.fresh, let apart?): unproven < apart
+                case (.silent, nil):
+                    busy.count < max && unproven < CallGate.unprovenMax(of: max)
+                        && count(.silent) < CallGate.silentMax(of: max)
+                case (.silent, let apart?):
+                    unproven < apart && count(.silent) < Swift.max(1, apart / 2)
+                }
+            if isAdmitted {
+                busy[key] = standing
+                counts[standing, default: 0] += 1
             }
-            guard silent.contains(key) else { return true }
-            return busy.intersection(silent).count < CallGate.silentMax(of: max)
+            return isAdmitted
+        }
+
+        mutating func leave(_ key: String) {
+            guard let standing = busy.removeValue(forKey: key) else { return }
+            counts[standing, default: 0] -= 1
         }
     }
 
     private let max: Int
+    private let apart: Int?
     private let state = Mutex(State())
 
-    init(max: Int) { self.max = max }
+    /// `max` calls at a time.
+    ///
+    /// With `apart` those to BMCs that did not answer last time, or were never asked, have so many places of their own,
+    /// of which silent ones take half: for calls that cost little while they wait.
+    init(max: Int, apart: Int? = nil) {
+        self.max = max
+        self.apart = apart
+    }
 
     /// Places that silent BMCs may take: a quarter, one at least.
     static func silentMax(of max: Int) -> Int { Swift.max(1, max / 4) }
@@ -57,13 +99,12 @@ final class CallGate: Sendable {
             await withCheckedContinuation { continuation in
                 let immediate: Bool? = state.withLock { state in
                     if state.cancelled.remove(number) != nil { return false }
-                    guard state.admits(key, max: max) else {
+                    guard state.admit(key, max: max, apart: apart) else {
                         state.waiting.append(
                             Waiter(number: number, key: key, continuation: continuation)
                         )
                         return nil
                     }
-                    state.busy.insert(key)
                     return true
                 }
                 if let immediate { continuation.resume(returning: immediate) }
@@ -89,7 +130,7 @@ final class CallGate: Sendable {
     /// Ends a call that `enter` let in; whether the BMC answered decides its places next time.
     func leave(_ key: String, answered: Bool) {
         let admitted = state.withLock { state -> [Waiter] in
-            state.busy.remove(key)
+            state.leave(key)
             if answered {
                 state.silent.remove(key)
                 state.proven.insert(key)
@@ -99,11 +140,10 @@ final class CallGate: Sendable {
             }
             var admitted: [Waiter] = []
             var index = 0
-            while index < state.waiting.count, state.busy.count < max {
+            while index < state.waiting.count {
                 let waiter = state.waiting[index]
-                if state.admits(waiter.key, max: max) {
+                if state.admit(waiter.key, max: max, apart: apart) {
                     state.waiting.remove(at: index)
-                    state.busy.insert(waiter.key)
                     admitted.append(waiter)
                 } else {
                     index += 1

@@ -78,10 +78,7 @@ package struct EventsAPI: RouteArea {
             let live = feed.follow()
             var last = start
             while true {
-                let from = last
-                let page = try await database.read { transaction in
-                    try transaction.changes(after: from, limit: Self.pageMax)
-                }
+                let page = try await Self.stored(after: last, in: database)
                 for change in page {
                     try await writer.write(ByteBuffer(string: try Self.event(change)))
                     last = change.sequence
@@ -109,9 +106,12 @@ package struct EventsAPI: RouteArea {
                         try await writer.write(ByteBuffer(string: ": still here\n\n"))
                         continue
                     }
-                    guard change.sequence > last else { continue }
-                    try await writer.write(ByteBuffer(string: try Self.event(change)))
-                    last = change.sequence
+                    while last < change.sequence {
+                        for due in try await Self.due(change, after: last, in: database) {
+                            try await writer.write(ByteBuffer(string: try Self.event(due)))
+                            last = due.sequence
+                        }
+                    }
                 }
                 group.cancelAll()
             }
@@ -122,6 +122,27 @@ package struct EventsAPI: RouteArea {
             headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: body
         )
+    }
+
+    /// A page of what the table holds after a change.
+    private static func stored(
+        after last: Int64,
+        in database: Database
+    ) async throws -> [Change] {
+        try await database.read { try $0.changes(after: last, limit: Self.pageMax) }
+    }
+
+    /// What is to be sent, after the change that was sent last, because another one happened: never nothing.
+    ///
+    /// A client that reads slowly lets its queue run over; what fell out of it is read from the table, a page at a time.
+    static func due(
+        _ change: Change,
+        after last: Int64,
+        in database: Database
+    ) async throws -> [Change] {
+        guard change.sequence > last + 1 else { return [change] }
+        let page = try await stored(after: last, in: database)
+        return page.isEmpty ? [change] : page
     }
 
     /// A change as JSON, on one line.

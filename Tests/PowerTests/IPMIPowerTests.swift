@@ -331,6 +331,27 @@ private final class Gauge: Sendable {
         try await waits
     }
 
+    @Test func `where waiting is cheap, new and silent BMCs have places apart`() async throws {
+        let gate = CallGate(max: 2, apart: 8)
+        for name in ["alive0", "alive1"] {
+            try await gate.enter(name)
+            gate.leave(name, answered: true)
+        }
+        for number in 0..<4 {
+            try await gate.enter("dead\(number)")
+            gate.leave("dead\(number)", answered: false)
+        }
+        // Silent ones take half of the places, new ones the rest, and neither those of the others.
+        for number in 0..<4 { try await gate.enter("dead\(number)") }
+        for number in 0..<4 { try await gate.enter("new\(number)") }
+        async let waits: Void = gate.enter("new4")
+        for name in ["alive0", "alive1"] { try await gate.enter(name) }
+        for name in ["alive0", "alive1"] { gate.leave(name, answered: true) }
+        gate.leave("dead0", answered: false)
+        try await waits
+        gate.leave("new4", answered: true)
+    }
+
     @Test func `a cancelled call gives up its turn`() async throws {
         let gate = CallGate(max: 1)
         try await gate.enter("a")

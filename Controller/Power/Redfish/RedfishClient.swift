@@ -36,7 +36,7 @@ final class RedfishClient: Sendable {
         self.transport = transport
         self.time = time
         memory = RedfishMemory(bmcsMax: settings.sessionsMax)
-        gate = CallGate(max: settings.callsMax)
+        gate = CallGate(max: settings.callsMax, apart: settings.callsMax * 8)
     }
 
     /// Does one call, which may take several requests.
