@@ -56,7 +56,9 @@ package final class DeploymentReconciler: Service {
             group.addTask(name: "deployment reconciler") {
                 for await id in self.wakes { await self.reconcile(id) }
             }
-            try await group.next()
+            do {
+                try await group.next()
+            } catch is CancellationError {}  // A stop is no failure.
             group.cancelAll()
         }
     }

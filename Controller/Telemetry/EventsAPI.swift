@@ -5,7 +5,6 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import Protocol
-import ServiceLifecycle
 package import Store
 
 /// The change feed over HTTP: `/v1/events` as a list, or as server-sent events that go on for ever.
@@ -92,7 +91,8 @@ package struct EventsAPI: RouteArea {
                     bufferingPolicy: .bufferingNewest(ChangeFeed.queueMax)
                 )
                 group.addTask(name: "event follower") {
-                    for await change in live.cancelOnGracefulShutdown() { news.yield(change) }
+                    // The server cancels what it answers when it stops, and with it this.
+                    for await change in live { news.yield(change) }
                     news.finish()
                 }
                 group.addTask(name: "event keep-alive") {

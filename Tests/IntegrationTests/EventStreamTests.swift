@@ -1,5 +1,6 @@
 import Basics
 import FoundationEssentials
+import Glibc
 import Harness
 import HostTools
 import Testing
@@ -36,6 +37,30 @@ import Testing
             try #require(made.exitCode == 0, "\(made.lastWords)")
         }
 
+        /// Starts a client of its own process.
+        func open(_ name: String, in folder: TemporaryFolder) throws -> Reader {
+            let log = "\(folder.path)/\(name).log"
+            // The token is a secret of this test's controller alone, but not for the process list.
+            let settings = "\(folder.path)/\(name).curl"
+            try writeText(
+                "header = \"X-Auth-Token: \(token)\"\nheader = \"Accept: text/event-stream\"\n",
+                to: settings,
+                mode: 0o600
+            )
+            let process = try BackgroundProcess.start(
+                BackgroundProcess.Request(
+                    "curl",
+                    [
+                        "--silent", "--show-error", "--no-buffer", "--cacert", authority,
+                        "--config", settings, "\(url)/v1/events",
+                    ],
+                    pidFile: "\(folder.path)/\(name).pid",
+                    logFile: log
+                )
+            )
+            return Reader(process: process, log: log)
+        }
+
         /// The numbers of the events that a stream brings until it has been silent for a moment.
         func follow(after last: String?) async throws -> (ids: [String], text: String) {
             let resume = last.map { ["--header", "Last-Event-ID: \($0)"] } ?? []
@@ -46,6 +71,12 @@ import Testing
             let ids = result.output.split(separator: "\n").filter { $0.hasPrefix("id: ") }
             return (ids.map { String($0.dropFirst(4)) }, result.output)
         }
+    }
+
+    /// A client that follows the events for as long as the controller lets it.
+    private struct Reader {
+        let process: BackgroundProcess
+        let log: String
     }
 
     private func session(_ controller: RunningController) async throws -> Session {
@@ -93,5 +124,30 @@ import Testing
         let (ids, text) = try await stream
         #expect(ids == ["3"], "\(text)")
         #expect(try await controller.stop())
+    }
+
+    @Test func `a controller that stops ends its streams, also one that nobody reads`() async throws
+    {
+        let controller = try await RunningController()
+        try await controller.start()
+        let session = try await session(controller)
+        try await session.register("n1")
+        let readers = try ["reading", "stopped"].map { try session.open($0, in: controller.folder) }
+        for reader in readers {
+            try await eventually("the stream", within: .seconds(20)) {
+                (readText(reader.log) ?? "").contains(": live\n")
+            }
+        }
+        // From here on it takes nothing, not even the end of its connection.
+        readers[1].process.identity.send(SIGSTOP)
+        let time = SystemTime()
+        let start = time.elapsed
+        #expect(try await controller.stop())
+        #expect(time.elapsed - start < .seconds(12), "the budget for a graceful end is 10 s")
+        #expect((readText(controller.log) ?? "").contains("controller ends"))
+        // What is being answered is cut off (`HTTPServer`); the client comes back with Last-Event-ID.
+        #expect(try await readers[0].process.ends(within: .seconds(10), time: time))
+        readers[1].process.identity.send(SIGCONT)
+        try await readers[1].process.kill(time: time)
     }
 }
