@@ -177,6 +177,7 @@ extension WireCommand {
         case .eraseDisks: "erase_disks"
         case .writeImage: "write_image"
         case .startRescue: "start_rescue"
+        case .burnInMemory: "burn_in_memory"
         case .restart: "restart"
         case .applyStep: "apply_step"
         case .validate: "validate"

@@ -74,6 +74,7 @@ struct Live {
                 workers: 4
             )
         )
+        steps.burnInMemory = BurnInMemory(processes: processes, tree: tree, time: time)
         steps.startRescue = StartRescue(
             shell: DropbearShell(processes: processes, time: time),
             network: network

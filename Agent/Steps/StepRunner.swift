@@ -96,6 +96,7 @@ package struct StepTable: StepRunner {
     package var eraseDisks: (any StepRunner)?
     package var writeImage: (any StepRunner)?
     package var startRescue: (any StepRunner)?
+    package var burnInMemory: (any StepRunner)?
     package var restart: (any StepRunner)?
     package var applyStep: (any StepRunner)?
     package var validate: (any StepRunner)?
@@ -127,6 +128,7 @@ package struct StepTable: StepRunner {
         case .eraseDisks: ("erase_disks", eraseDisks)
         case .writeImage: ("write_image", writeImage)
         case .startRescue: ("start_rescue", startRescue)
+        case .burnInMemory: ("burn_in_memory", burnInMemory)
         case .restart: ("restart", restart)
         case .applyStep: ("apply_step", applyStep)
         case .validate: ("validate", validate)

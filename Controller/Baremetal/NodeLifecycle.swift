@@ -130,19 +130,23 @@ package enum NodeLifecycle {
             fact(.adopting, .budgetExceeded, .adoptFailed),
             wish(.active, .service, .servicing, .serviceHold),
             wish(.serviceFailed, .service, .servicing, .serviceHold),
-            wish(.serviceFailed, .abort, .active),
+            wish(.serviceFailed, .abort, .active, .servicing),
             wish(.serviceFailed, .delete, .deleting),
             fact(.servicing, .stepDone, .servicing, .serviceHold, .active, .serviceFailed),
-            fact(.servicing, .refused, .serviceFailed),
-            fact(.servicing, .budgetExceeded, .serviceFailed),
-            wish(.servicing, .abort, .serviceFailed, .servicing),
+            fact(.servicing, .unrescued, .active, .serviceFailed),
             wish(.serviceHold, .unhold, .servicing, .serviceHold, .active),
-            wish(.serviceHold, .abort, .serviceFailed),
+            wish(.serviceHold, .abort, .serviceFailed, .servicing),
             fact(.rescuing, .rescued, .rescue),
             fact(.unrescuing, .unrescued, .active),
             fact(.unrescuing, .refused, .unrescueFailed),
             fact(.unrescuing, .budgetExceeded, .unrescueFailed),
         ]
+        + ramdisk(
+            .servicing,
+            done: [.servicing, .serviceHold],
+            failed: .serviceFailed,
+            aborted: [.servicing]
+        )
         + ramdisk(.rescuing, done: [.rescue], failed: .rescueFailed)
         + [.active, .serviceFailed, .rescue, .rescueFailed, .unrescueFailed].map {
             wish($0, .rescue, .rescuing)
@@ -257,7 +261,7 @@ extension Node {
             if let installation = state.installation {
                 begin(.unrescuing(installation: installation))
             }
-        case .abort: abort()
+        case .abort: abort(at: now)
         }
     }
 
@@ -267,7 +271,7 @@ extension Node {
         if case .deployHold(let job) = state { endDeployStep(job, at: now) }
     }
 
-    private mutating func abort() {
+    private mutating func abort(at now: Timestamp) {
         switch state {
         case .cleaning(var job) where !job.isInterruptible && !isQueued:
             // A step that must not be interrupted ends, and the work with it.
@@ -278,17 +282,23 @@ extension Node {
             job.plan.endAfterStep()
             state = .deploying(job: job)
             return
-        case .servicing(var job) where job.plan.current?.isAbortable == false && !isQueued:
+        case .servicing(let job) where job.returning != nil: return
+        case .servicing(var job) where !job.isInterruptible && !isQueued:
             job.plan.endAfterStep()
             state = .servicing(job: job)
             return
+        case .serviceFailed(let installation) where installation.mayBeAway == true:
+            return beginReturn(.done, of: installation, at: now)
         case .serviceFailed(let installation): return begin(.active(installation: installation))
+        case .servicing(let job), .serviceHold(let job):
+            guard job.installation.mayBeAway != true || isQueued else {
+                return beginReturn(.aborted, of: job.installation, at: now)
+            }
+            begin(.serviceFailed(installation: job.installation))
         case .verifying: begin(.enroll)
         case .inspecting: begin(.inspectFailed)
         case .cleaning, .cleanHold: begin(.cleanFailed)
         case .deploying, .deployHold: begin(.deployFailed)
-        case .servicing(let job), .serviceHold(let job):
-            begin(.serviceFailed(installation: job.installation))
         case .rescuing(let installation, _): begin(.rescueFailed(installation: installation))
         case .enroll, .manageable, .inspectFailed, .cleanFailed, .available, .deployFailed,
             .active, .deleting, .error, .adopting, .adoptFailed, .rescue, .rescueFailed,

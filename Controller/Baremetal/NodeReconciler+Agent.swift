@@ -192,7 +192,12 @@ extension NodeReconciler {
         case .inspect:
             wire.body = .inspect(WireInspect())
             wire.budgetSeconds = seconds(budgets.inspect)
-        case .step(let step): try fill(&wire, for: step)
+        case .step(let step):
+            do {
+                try fill(&wire, for: step, of: node)
+            } catch let fault as Fault where fault.kind == .invalid {
+                return try await apply(.refused(fault.message), to: node, cause: fault.message)
+            }
         case .writeImage(let order):
             do {
                 wire.body = .writeImage(try await makeWriteImage(order, node, session))
@@ -237,8 +242,14 @@ extension NodeReconciler {
     }
 
     /// The command that a step comes to.
-    private func fill(_ wire: inout WireCommand, for step: NodeStep) throws {
+    /// - Throws: `Fault`, of kind `invalid` when the node says something about it that makes no sense.
+    private func fill(_ wire: inout WireCommand, for step: NodeStep, of node: Node) throws {
         switch step.work {
+        case .agent(.burnInMemory):
+            let test = try BurnIn(node)
+            wire.burnInMemory.seconds = test.seconds
+            wire.burnInMemory.percent = test.percent
+            wire.budgetSeconds = seconds(budgets.burnIn)
         case .agent(.eraseMetadata):
             wire.body = .eraseMetadata(WireEraseMetadata())
             wire.budgetSeconds = seconds(budgets.erase)

@@ -122,6 +122,7 @@ extension Node {
             state = .deploying(job: job)
         case .servicing(var job):
             job.since = now
+            job.ramdisk?.since = now
             state = .servicing(job: job)
         case .rescuing(let installation, var job?):
             job.since = now

@@ -22,6 +22,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     case driverStep
     case rescue
     case unrescue
+    case burnIn
 
     /// What is waited for, for people.
     package var subject: String {
@@ -43,6 +44,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .driverStep: "the BMC to finish the present step"
         case .rescue: "the rescue system to come up"
         case .unrescue: "the installed system to come up again"
+        case .burnIn: "the agent to test the machine"
         }
     }
 
@@ -61,7 +63,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .installed: "the node becomes active"
         case .tearDown: "the node is cleaned"
         case .adopt: "the node becomes active"
-        case .serviceStep, .driverStep: "the next step, or the end of the work"
+        case .serviceStep, .driverStep, .burnIn: "the next step, or the end of the work"
         case .rescue: "the node is in rescue"
         case .unrescue: "the node becomes active"
         }
@@ -89,6 +91,8 @@ package struct NodeBudgets: Sendable, Equatable {
     /// One step of the driver, such as new firmware.
     package var driverStep: Duration = .seconds(3600)
     package var rescue: Duration = .seconds(900)
+    /// A day, which a test may last, and an hour.
+    package var burnIn: Duration = .seconds(90_000)
     /// How long an agent may be away before its machine is booted again.
     package var agentAway: Duration = .seconds(90)
     /// How long an agent may take to obey a restart before the power is cycled.
@@ -119,6 +123,7 @@ package struct NodeBudgets: Sendable, Equatable {
         case .serviceStep: serviceStep
         case .driverStep: driverStep
         case .rescue, .unrescue: rescue
+        case .burnIn: burnIn
         }
     }
 }
@@ -158,7 +163,7 @@ extension Node {
             }
         case .deleting: (.tearDown, stateSince)
         case .adopting: (.adopt, stateSince)
-        case .servicing(let job): (job.plan.current?.wait ?? .serviceStep, job.since)
+        case .servicing(let job): Self.wait(of: job)
         case .rescuing(_, let job?):
             job.command == nil ? Self.wait(of: job, step: nil) : (.rescue, job.since)
         case .rescuing(_, nil): (.rescue, startedAt ?? stateSince)
@@ -168,6 +173,12 @@ extension Node {
             .rescue, .rescueFailed, .unrescueFailed:
             nil
         }
+    }
+
+    private static func wait(of job: ServiceJob) -> (NodeWait, since: Timestamp) {
+        if job.returning != nil { return (.unrescue, job.since) }
+        if let ramdisk = job.ramdisk { return wait(of: ramdisk, step: job.plan.current) }
+        return (job.plan.current?.wait ?? .serviceStep, job.since)
     }
 
     /// `step`: the agent's step that the job is for; `nil` for an inspection.
@@ -184,6 +195,7 @@ extension Node {
             case .agent(.eraseMetadata): (.erase, job.since)
             case .agent(.eraseDisks), .agent(.eraseExpress): (.eraseDisks, job.since)
             case .agent(.writeImage): (.write, job.since)
+            case .agent(.burnInMemory): (.burnIn, job.since)
             case .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
                 (.serviceStep, job.since)
             case nil: (.inspect, job.since)
@@ -252,8 +264,7 @@ extension Node {
             }
         case .deleting: [.tearDown]
         case .adopting: [.verifyBMC]
-        case .servicing(let job):
-            job.plan.current?.actions(since: job.since, isPowerAsked: powerWish != nil) ?? []
+        case .servicing(let job): actions(of: job)
         case .rescuing(_, let job?): actions(of: job, step: nil, work: .startRescue)
         case .rescuing(_, nil): [.enterRescue]
         case .unrescuing: [.leaveRescue]
@@ -262,6 +273,15 @@ extension Node {
             .rescue, .rescueFailed, .unrescueFailed:
             []
         }
+    }
+
+    private func actions(of job: ServiceJob) -> [NodeAction] {
+        if job.returning != nil { return [.leaveRescue] }
+        let step = job.plan.current
+        if let ramdisk = job.ramdisk {
+            return actions(of: ramdisk, step: step, work: step.map(AgentWork.step))
+        }
+        return step?.actions(since: job.since, isPowerAsked: powerWish != nil) ?? []
     }
 
     private func actions(

@@ -96,6 +96,13 @@ extension NodesService {
             try await apply(fact, to: node, cause: "the image is written") { node in
                 node.lastLines = choice + [summary]
             }
+        case .burnedIn(let tested):
+            let summary = tested.summary
+            try await apply(
+                .commandDone(command, device: ""),
+                to: node,
+                cause: summary
+            ) { $0.lastLines = [summary] }
         case .rescueStarted(let started):
             let lines = started.lines
             try await apply(

@@ -64,18 +64,22 @@ package import Protocol
 /// adopting ── budgetExceeded ──> adoptFailed
 /// active ── service ──> servicing or serviceHold
 /// serviceFailed ── service ──> servicing or serviceHold
-/// serviceFailed ── abort ──> active
+/// serviceFailed ── abort ──> active or servicing
 /// serviceFailed ── delete ──> deleting
 /// servicing ── stepDone ──> serviceHold or active or serviceFailed
-/// servicing ── refused ──> serviceFailed
-/// servicing ── budgetExceeded ──> serviceFailed
-/// servicing ── abort ──> serviceFailed
+/// servicing ── unrescued ──> active or serviceFailed
 /// serviceHold ── unhold ──> servicing or active
-/// serviceHold ── abort ──> serviceFailed
+/// serviceHold ── abort ──> serviceFailed or servicing
 /// rescuing ── rescued ──> rescue
 /// unrescuing ── unrescued ──> active
 /// unrescuing ── refused ──> unrescueFailed
 /// unrescuing ── budgetExceeded ──> unrescueFailed
+/// servicing ── agentMissing ──> serviceFailed
+/// servicing ── commandDone ──> serviceHold
+/// servicing ── commandFailed ──> serviceFailed
+/// servicing ── refused ──> serviceFailed
+/// servicing ── budgetExceeded ──> serviceFailed
+/// servicing ── abort ──> serviceFailed
 /// rescuing ── agentMissing ──> rescueFailed
 /// rescuing ── commandDone ──> rescue
 /// rescuing ── commandFailed ──> rescueFailed
@@ -222,7 +226,8 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .adopting: "adopting"
         case .adoptFailed: "adopt failed"
         case .cleanHold: "clean hold"
-        case .servicing: "servicing"
+        case .servicing(let job):
+            job.ramdisk?.isAwaitingAgent == true ? "service wait" : "servicing"
         case .serviceHold: "service hold"
         case .serviceFailed: "service failed"
         case .rescuing(_, let job): job?.isAwaitingAgent == true ? "rescue wait" : "rescuing"
@@ -256,10 +261,11 @@ package enum ProvisionState: Sendable, Equatable, Codable {
         case .deploying(let deployJob):
             if case .ramdisk(let job) = deployJob.stage { job } else { nil }
         case .rescuing(_, let job): job
+        case .servicing(let job): job.ramdisk
         case .enroll, .verifying, .manageable, .inspectFailed, .cleanFailed, .available,
             .deployFailed, .deployHold, .active, .deleting, .error, .adopting, .adoptFailed,
-            .cleanHold, .servicing, .serviceHold, .serviceFailed, .rescue, .rescueFailed,
-            .unrescuing, .unrescueFailed:
+            .cleanHold, .serviceHold, .serviceFailed, .rescue, .rescueFailed, .unrescuing,
+            .unrescueFailed:
             nil
         }
     }
@@ -427,4 +433,27 @@ package struct Installation: Sendable, Equatable, Codable {
     /// The attempt that installed it.
     package let attempt: Attempt
     package let since: Timestamp
+    /// The machine may run the ramdisk in its place, for a service; `nil` is false.
+    package var mayBeAway: Bool?
+
+    package init(
+        image: ImageID,
+        hasAgent: Bool,
+        device: String,
+        attempt: Attempt,
+        since: Timestamp
+    ) {
+        self.image = image
+        self.hasAgent = hasAgent
+        self.device = device
+        self.attempt = attempt
+        self.since = since
+    }
+
+    /// The same, started from its disk.
+    var atHome: Installation {
+        var copy = self
+        copy.mayBeAway = nil
+        return copy
+    }
 }

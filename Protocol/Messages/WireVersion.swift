@@ -57,7 +57,9 @@ extension WireCommand {
         switch body {
         case .applyStep(let step): step.deployment
         case .validate(let validation): validation.deployment
-        case .inspect, .eraseMetadata, .eraseDisks, .writeImage, .startRescue, .restart, nil: node
+        case .inspect, .eraseMetadata, .eraseDisks, .writeImage, .startRescue, .restart,
+            .burnInMemory, nil:
+            node
         }
     }
 }

@@ -109,6 +109,14 @@ package nonisolated struct WireCommand: Sendable {
     set {body = .startRescue(newValue)}
   }
 
+  package var burnInMemory: WireBurnInMemory {
+    get {
+      if case .burnInMemory(let v)? = body {return v}
+      return WireBurnInMemory()
+    }
+    set {body = .burnInMemory(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Body: Equatable, Sendable {
@@ -120,6 +128,7 @@ package nonisolated struct WireCommand: Sendable {
     case validate(WireValidate)
     case eraseDisks(WireEraseDisks)
     case startRescue(WireStartRescue)
+    case burnInMemory(WireBurnInMemory)
 
   }
 
@@ -266,6 +275,14 @@ package nonisolated struct WireCommandResult: Sendable {
     set {outcome = .rescueStarted(newValue)}
   }
 
+  package var burnedIn: WireBurnedIn {
+    get {
+      if case .burnedIn(let v)? = outcome {return v}
+      return WireBurnedIn()
+    }
+    set {outcome = .burnedIn(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Outcome: Equatable, Sendable {
@@ -277,6 +294,7 @@ package nonisolated struct WireCommandResult: Sendable {
     case stepApplied(WireStepApplied)
     case validated(WireValidated)
     case rescueStarted(WireRescueStarted)
+    case burnedIn(WireBurnedIn)
 
   }
 
@@ -576,6 +594,40 @@ package nonisolated struct WireRescueStarted: Sendable {
   package init() {}
 }
 
+/// Tests the memory for a while; no disk is touched.
+package nonisolated struct WireBurnInMemory: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// How long, at least 1.
+  package var seconds: UInt32 = 0
+
+  /// 1 to 98, of the memory that is free.
+  package var percent: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireBurnedIn: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var memoryBytes: UInt64 = 0
+
+  /// How often all of it was tested.
+  package var loops: UInt32 = 0
+
+  package var seconds: Double = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 package nonisolated struct WireRestart: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -805,7 +857,7 @@ fileprivate nonisolated let _protobuf_package = "rdo.v1"
 
 nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Command"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0\u{3}erase_disks\0\u{3}start_rescue\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0\u{3}erase_disks\0\u{3}start_rescue\0\u{4}\u{2}burn_in_memory\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -921,6 +973,19 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .startRescue(v)
         }
       }()
+      case 19: try {
+        var v: WireBurnInMemory?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .burnInMemory(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .burnInMemory(v)
+        }
+      }()
       default: break
       }
     }
@@ -975,6 +1040,10 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
     case .startRescue?: try {
       guard case .startRescue(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .burnInMemory?: try {
+      guard case .burnInMemory(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
     }()
     case nil: break
     }
@@ -1154,7 +1223,7 @@ nonisolated extension WireProgress: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CommandResult"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}command\0\u{1}attempt\0\u{2}\u{8}failure\0\u{1}inventory\0\u{1}erased\0\u{1}written\0\u{1}restarting\0\u{3}step_applied\0\u{1}validated\0\u{3}rescue_started\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}command\0\u{1}attempt\0\u{2}\u{8}failure\0\u{1}inventory\0\u{1}erased\0\u{1}written\0\u{1}restarting\0\u{3}step_applied\0\u{1}validated\0\u{3}rescue_started\0\u{4}\u{2}burned_in\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1268,6 +1337,19 @@ nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._M
           self.outcome = .rescueStarted(v)
         }
       }()
+      case 19: try {
+        var v: WireBurnedIn?
+        var hadOneofValue = false
+        if let current = self.outcome {
+          hadOneofValue = true
+          if case .burnedIn(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.outcome = .burnedIn(v)
+        }
+      }()
       default: break
       }
     }
@@ -1316,6 +1398,10 @@ nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._M
     case .rescueStarted?: try {
       guard case .rescueStarted(let v)? = self.outcome else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .burnedIn?: try {
+      guard case .burnedIn(let v)? = self.outcome else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
     }()
     case nil: break
     }
@@ -1928,6 +2014,81 @@ nonisolated extension WireRescueStarted: SwiftProtobuf.Message, SwiftProtobuf._M
   package static func ==(lhs: WireRescueStarted, rhs: WireRescueStarted) -> Bool {
     if lhs.hostKeyFingerprint != rhs.hostKeyFingerprint {return false}
     if lhs.addresses != rhs.addresses {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireBurnInMemory: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".BurnInMemory"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seconds\0\u{1}percent\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.seconds) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.percent) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.seconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.seconds, fieldNumber: 1)
+    }
+    if self.percent != 0 {
+      try visitor.visitSingularUInt32Field(value: self.percent, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireBurnInMemory, rhs: WireBurnInMemory) -> Bool {
+    if lhs.seconds != rhs.seconds {return false}
+    if lhs.percent != rhs.percent {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireBurnedIn: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".BurnedIn"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}memory_bytes\0\u{1}loops\0\u{1}seconds\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.memoryBytes) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.loops) }()
+      case 3: try { try decoder.decodeSingularDoubleField(value: &self.seconds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.memoryBytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.memoryBytes, fieldNumber: 1)
+    }
+    if self.loops != 0 {
+      try visitor.visitSingularUInt32Field(value: self.loops, fieldNumber: 2)
+    }
+    if self.seconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.seconds, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireBurnedIn, rhs: WireBurnedIn) -> Bool {
+    if lhs.memoryBytes != rhs.memoryBytes {return false}
+    if lhs.loops != rhs.loops {return false}
+    if lhs.seconds != rhs.seconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -5,7 +5,7 @@ import Testing
 struct `The table of steps` {
     private static let bodies: [WireCommand.OneOf_Body] = [
         .inspect(WireInspect()), .eraseMetadata(WireEraseMetadata()), .eraseDisks(WireEraseDisks()),
-        .writeImage(WireWriteImage()),
+        .writeImage(WireWriteImage()), .burnInMemory(WireBurnInMemory()),
         .restart(WireRestart()), .applyStep(WireApplyStep()), .validate(WireValidate()),
     ]
 

@@ -47,6 +47,11 @@ extension NodeStep {
     static let hold = NodeStep(interface: "deploy", step: "hold", work: .hold)
     static let pause = NodeStep(interface: "deploy", step: "wait", work: .wait)
     static let reboot = power("reboot", .reboot)
+    static let burnIn = NodeStep(
+        interface: "deploy",
+        step: "burnin_memory",
+        work: .agent(.burnInMemory)
+    )
     static let powerOn = power("power_on", .on)
     static let powerOff = power("power_off", .off)
     /// A driver's step that must not be interrupted.
@@ -117,6 +122,51 @@ private func service(_ steps: NodeStep...) -> ServiceJob {
     )
 }
 
+private func service(
+    ramdisk phase: RamdiskJob.Phase,
+    boots: Int = 1,
+    _ steps: NodeStep...
+) -> ServiceJob {
+    var service = ServiceJob(
+        installation: away,
+        plan: StepPlan(steps: steps, powerBudget: .seconds(60)),
+        since: start
+    )
+    service.ramdisk = job(phase, boots: boots, commands: 1)
+    return service
+}
+
+/// The machine may run the ramdisk in its place.
+private let away: Installation = {
+    var away = installation
+    away.mayBeAway = true
+    return away
+}()
+
+private func returning(_ reason: ServiceJob.Return) -> ServiceJob {
+    var job = ServiceJob(
+        installation: away,
+        plan: StepPlan(steps: [], powerBudget: .zero),
+        since: start
+    )
+    job.returning = reason
+    return job
+}
+
+/// The states of a service whose steps take the ramdisk.
+private let serviceStates: [ProvisionState] = [
+    .servicing(job: service(ramdisk: .boot, boots: 0, .burnIn)),
+    .servicing(job: service(ramdisk: .awaitAgent(poweredAt: start), .burnIn)),
+    .servicing(job: service(ramdisk: .awaitAgent(poweredAt: start), boots: 2, .burnIn)),
+    .servicing(job: service(ramdisk: .command(id: command, bootID: "b"), .burnIn)),
+    .servicing(job: service(ramdisk: .command(id: command, bootID: "b"), .burnIn, .hold)),
+    .servicing(job: service(ramdisk: .command(id: command, bootID: "b"), boots: 2, .burnIn)),
+    .servicing(job: service(ramdisk: .command(id: command, bootID: "b"), .burnIn, .reboot)),
+    .servicing(job: returning(.done)), .servicing(job: returning(.aborted)),
+    .serviceFailed(installation: away),
+    .serviceHold(job: ServiceJob(installation: away, plan: plan(.hold), since: start)),
+]
+
 private let ramdiskCommand = DeployJob.Stage.ramdisk(
     job(.command(id: command, bootID: "b"), boots: 1, commands: 1)
 )
@@ -181,7 +231,7 @@ private let states: [ProvisionState] =
             )
         ),
     ]
-    + operatorStates + jobs.map { .inspecting(job: $0) }
+    + operatorStates + serviceStates + jobs.map { .inspecting(job: $0) }
     + jobs.map { .cleaning(job: automaticJob($0)) }
     + jobs.map { .deploying(job: deploy(.ramdisk($0))) }
     + jobs.map { .rescuing(installation: installation, job: $0) }

@@ -204,6 +204,11 @@ final class SimulatedWorld: Sendable {
             machine.rescueHash = rescue.passwordHash
             result.rescueStarted.hostKeyFingerprint = "SHA256:abc"
             result.rescueStarted.addresses = ["192.0.2.50"]
+        case .burnInMemory(let order):
+            machine.log.append("memory tested for \(order.seconds) s")
+            result.burnedIn.memoryBytes = 1 << 30
+            result.burnedIn.loops = 2
+            result.burnedIn.seconds = Double(order.seconds)
         case .applyStep, .validate, nil: return nil
         }
         return result
@@ -345,6 +350,7 @@ extension SimulatedWorld: AgentCommands {
         case .eraseDisks: "erase all"
         case .writeImage: "write"
         case .startRescue: "rescue"
+        case .burnInMemory: "burn in"
         case .restart: "restart"
         case .applyStep, .validate, nil: "other"
         }

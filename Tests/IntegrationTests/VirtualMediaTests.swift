@@ -74,6 +74,7 @@ struct VirtualMediaTests {
         try await checkSecrets(controller, image)
         try await deploy(machines, api)
         try await deployPartitions(machines, api)
+        try await serve(machines, api)
         #expect(try await controller.stop())
     }
 
@@ -164,6 +165,41 @@ struct VirtualMediaTests {
                 let table = try await RunningCloud.output("sfdisk", ["--dump", disk])
                 let kind = machine.isUEFI || label == "gpt" ? "label: gpt" : "label: dos"
                 #expect(table.contains(kind), "\(table)")
+            }
+        }
+    }
+
+    /// Tests the machines' memory in the ramdisk; the installed systems run again afterwards, from the same disks.
+    private func serve(_ machines: VirtualMachines, _ api: ControllerAPI) async throws {
+        let mark = PartitionImage.mark(of: "ext4-root")
+        func starts(_ machine: VirtualMachines.Machine) -> Int {
+            machines.console(of: machine).components(separatedBy: mark).count - 1
+        }
+        let before = VirtualMachines.all.map(starts)
+        for machine in VirtualMachines.all {
+            let patch = """
+                [{"op": "add", "path": "/driver_info/agent_burnin_memory_timeout", "value": 5}]
+                """
+            _ = try await api.call("PATCH", "/v1/nodes/\(machine.name)", patch)
+            let body = """
+                {"target": "service", "service_steps":
+                  [{"interface": "deploy", "step": "burnin_memory", "args": {}}]}
+                """
+            _ = try await api.call(
+                "PUT",
+                "/v1/nodes/\(machine.name)/states/provision",
+                body
+            )
+        }
+        for (machine, count) in zip(VirtualMachines.all, before) {
+            try await api.wait(machine.name, for: "active", within: .seconds(240))
+            let lines = try await api.member(
+                "/v1/nodes/\(machine.name)",
+                "driver_internal_info.rdo_last_lines"
+            )
+            #expect(lines.contains("of memory were tested for 5 s"), "\(lines)")
+            try await eventually("\(machine.name) to start again", within: .seconds(60)) {
+                starts(machine) == count + 1
             }
         }
     }

@@ -350,6 +350,7 @@ extension WireCommand {
         case .eraseDisks: "erase all"
         case .writeImage: "write"
         case .startRescue: "rescue"
+        case .burnInMemory: "burn in"
         case .restart: "restart"
         case .applyStep(let step): "step \(step.step)"
         case .validate(let step): "validation \(step.step)"

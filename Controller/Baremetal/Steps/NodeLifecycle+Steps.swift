@@ -118,10 +118,19 @@ extension Node {
     }
 
     mutating func endServiceStep(_ job: ServiceJob, at now: Timestamp) {
+        var job = job
+        if job.plan.hasRestarted {
+            job.sessionsSince = now
+            // Its next start, or the one that was, is from its disk.
+            if job.plan.current?.work != .power(.on) { job.installation.mayBeAway = nil }
+        }
+        job.ramdisk = nil
         guard !job.plan.endsAfterStep else {
+            guard job.installation.mayBeAway != true else {
+                return beginReturn(.aborted, of: job.installation, at: now)
+            }
             return failAborted(.serviceFailed(installation: job.installation))
         }
-        var job = job
         job.plan.advance()
         take(step: job, at: now)
     }
@@ -130,6 +139,9 @@ extension Node {
         var job = job
         job.since = now
         guard let step = job.plan.current else {
+            guard job.installation.mayBeAway != true else {
+                return beginReturn(.done, of: job.installation, at: now)
+            }
             state = .active(installation: job.installation)
             return
         }
@@ -139,7 +151,17 @@ extension Node {
             ask(target, job.plan, at: now)
             state = .servicing(job: job)
         case .wait, .driver: state = .servicing(job: job)
-        case .agent, .chooseDisk, .bootInstance:
+        case .agent(.burnInMemory):
+            attempt = attempt.next
+            var ramdisk = RamdiskJob(at: now)
+            // A ramdisk that installed the system may look alive for half a minute.
+            ramdisk.sessionsSince = job.sessionsSince ?? now
+            job.sessionsSince = ramdisk.sessionsSince
+            job.ramdisk = ramdisk
+            job.installation.mayBeAway = true
+            state = .servicing(job: job)
+        case .agent(.eraseMetadata), .agent(.eraseDisks), .agent(.eraseExpress),
+            .agent(.writeImage), .chooseDisk, .bootInstance:
             fail(
                 .serviceFailed(installation: job.installation),
                 "cannot service node \(label): \(step.id) does not leave its system alone"
@@ -147,7 +169,25 @@ extension Node {
         }
     }
 
+    /// Lets the machine leave the ramdisk and start from its disk.
+    mutating func beginReturn(
+        _ reason: ServiceJob.Return,
+        of installation: Installation,
+        at now: Timestamp
+    ) {
+        var job = ServiceJob(
+            installation: installation,
+            plan: StepPlan(steps: [], powerBudget: .zero),
+            since: now
+        )
+        job.returning = reason
+        powerWish = nil
+        begin(.servicing(job: job))
+    }
+
     mutating func takeServicing(_ job: ServiceJob, _ fact: NodeFact, at now: Timestamp) {
+        if job.returning != nil { return takeReturn(job, fact) }
+        if let ramdisk = job.ramdisk { return take(ramdisk, of: job, fact, at: now) }
         let failed = ProvisionState.serviceFailed(installation: job.installation)
         let step = job.plan.current.map { "step \($0.id)" } ?? "its steps"
         switch fact {
@@ -160,6 +200,54 @@ extension Node {
             fail(failed, "cannot service node \(label): \(step): \(heldUp("it took too long"))")
         case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone, .commandFailed,
             .bootDeviceSet, .restarted, .installed, .tornDown, .rescued, .unrescued:
+            return
+        }
+    }
+
+    /// The present step is the agent's.
+    private mutating func take(
+        _ ramdisk: RamdiskJob,
+        of job: ServiceJob,
+        _ fact: NodeFact,
+        at now: Timestamp
+    ) {
+        switch advance(ramdisk, fact, at: now) {
+        case .ignored: return
+        case .goesOn(let next):
+            var job = job
+            job.ramdisk = next
+            state = .servicing(job: job)
+        case .failed(let reason):
+            let step = job.plan.current.map { "step \($0.id): " } ?? ""
+            fail(
+                .serviceFailed(installation: job.installation),
+                "cannot service node \(label): \(step)\(reason)"
+            )
+        case .done: endServiceStep(job, at: now)
+        }
+    }
+
+    private mutating func takeReturn(_ job: ServiceJob, _ fact: NodeFact) {
+        switch fact {
+        case .unrescued:
+            let installation = job.installation.atHome
+            if job.returning == .aborted {
+                failAborted(.serviceFailed(installation: installation))
+            } else {
+                state = .active(installation: installation)
+            }
+        case .refused(let message):
+            fail(
+                .serviceFailed(installation: job.installation),
+                "cannot end the service of node \(label): \(message)"
+            )
+        case .budgetExceeded:
+            fail(
+                .serviceFailed(installation: job.installation),
+                "cannot end the service of node \(label): \(heldUp("its machine did not start from its disk in time"))"
+            )
+        case .bmcVerified, .bootStarted, .agentReady, .agentMissing, .commandDone, .commandFailed,
+            .bootDeviceSet, .restarted, .installed, .tornDown, .rescued, .stepDone:
             return
         }
     }
@@ -222,7 +310,7 @@ extension Node {
             : .unrescueFailed(installation: installation)
         switch fact {
         case .rescued where isEntering: state = .rescue(installation: installation)
-        case .unrescued where !isEntering: state = .active(installation: installation)
+        case .unrescued where !isEntering: state = .active(installation: installation.atHome)
         case .refused(let message): fail(failed, message)
         case .budgetExceeded:
             fail(failed, "cannot finish the rescue of node \(label): \(heldUp("it took too long"))")

@@ -35,6 +35,7 @@ package enum AgentStep: String, Sendable, Codable, CaseIterable {
     /// As that where a drive can do it quickly; of others the metadata.
     case eraseExpress
     case writeImage
+    case burnInMemory
 }
 
 /// One step of a plan, with everything that is needed to take it.
@@ -138,11 +139,42 @@ package struct StepProgress: Sendable, Equatable, Codable {
 }
 
 /// Work on a machine whose system stays as it is.
+///
+/// ```
+/// controller's step ── stepDone ──> next step
+/// agent's step: ramdisk ── commandDone ──> next step
+/// after the last step, or an abort: back to the disk, where the ramdisk may have run ── unrescued ──> end
+/// ```
 package struct ServiceJob: Sendable, Equatable, Codable {
-    package let installation: Installation
+    /// Why the machine is on its way back to its disk.
+    package enum Return: String, Sendable, Equatable, Codable {
+        /// Every step is taken, or nobody wants one any more.
+        case done
+        case aborted
+    }
+
+    package var installation: Installation
     package var plan: StepPlan
     /// When the present step began.
     package var since: Timestamp
+    /// The ramdisk's work for the present step; `nil` for a step of the controller's own.
+    package var ramdisk: RamdiskJob?
+    /// Agents that spoke before this are of an older boot; `nil` before the first agent's step.
+    package var sessionsSince: Timestamp?
+    /// The machine leaves the ramdisk; `nil` while there are steps.
+    package var returning: Return?
+
+    package init(installation: Installation, plan: StepPlan, since: Timestamp) {
+        self.installation = installation
+        self.plan = plan
+        self.since = since
+    }
+
+    /// Whether an abort may end it at this moment.
+    var isInterruptible: Bool {
+        if let ramdisk, ramdisk.command == nil { return true }
+        return plan.current?.isAbortable ?? true
+    }
 }
 
 /// A step as an operator, a template or a runbook asks for it.

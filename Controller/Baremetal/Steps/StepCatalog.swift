@@ -77,6 +77,13 @@ package enum StepCatalog {
         ),
         StepDescription("deploy", "erase_devices", clean: 0, work: .agent(.eraseDisks)),
         StepDescription("deploy", "erase_devices_express", clean: 0, work: .agent(.eraseExpress)),
+        StepDescription(
+            "deploy",
+            "burnin_memory",
+            clean: 0,
+            isService: true,
+            work: .agent(.burnInMemory)
+        ),
         writeImage,
         chooseDisk,
         bootInstance,

@@ -165,6 +165,7 @@ extension NodesService {
                 throw wrong(Fault(error).message)
             }
         }
+        if found.work == .agent(.burnInMemory) { _ = try BurnIn(node) }
         if found.work == .wait, let seconds = request.args["seconds"] {
             guard let number = seconds.wholeNumber,
                 (0...StepCatalog.waitSecondsMax).contains(number)
