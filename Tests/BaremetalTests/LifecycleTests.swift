@@ -361,6 +361,18 @@ private let events: [NodeEvent] =
         }
     }
 
+    @Test func `only a rebuild of what runs does not take the ramdisk that was there before`()
+        throws
+    {
+        for (state, since) in [
+            (ProvisionState.active(installation: installation), start), (.deployFailed, nil),
+        ] as [(ProvisionState, Timestamp?)] {
+            var subject = node(in: state)
+            try subject.apply(.wish(.rebuild(order, core)), at: start)
+            #expect(subject.actions == [.bringUpRamdisk(since: since)])
+        }
+    }
+
     @Test func `each wish counts the attempt up and clears the last error`() throws {
         var subject = node(in: .deployFailed)
         subject.lastError = "cannot deploy"

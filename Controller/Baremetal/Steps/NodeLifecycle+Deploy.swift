@@ -3,7 +3,9 @@ import Protocol
 // The rules of a deployment: a plan of steps, the last of which starts what was installed.
 extension Node {
     mutating func beginDeploying(_ order: DeployOrder, _ plan: StepPlan, at now: Timestamp) {
-        let job = DeployJob(order: order, plan: plan, stage: .step(since: now))
+        var job = DeployJob(order: order, plan: plan, stage: .step(since: now))
+        // The ramdisk that installed it may look alive for half a minute.
+        if state.name == .active { job.sessionsSince = now }
         begin(.deploying(job: job))
         takeDeploy(step: job, at: now)
     }
