@@ -178,6 +178,8 @@ extension WireCommand {
         case .writeImage: "write_image"
         case .startRescue: "start_rescue"
         case .burnInMemory: "burn_in_memory"
+        case .buildRaid: "build_raid"
+        case .deleteRaid: "delete_raid"
         case .restart: "restart"
         case .applyStep: "apply_step"
         case .validate: "validate"

@@ -45,15 +45,17 @@ struct Live {
 
     /// What the ramdisk can do.
     func ramdiskSteps(bootMAC: String) -> StepTable {
-        var steps = commonSteps(bootMAC: bootMAC)
-        steps.eraseMetadata = EraseMetadata(devices: disks, disks: SystemDisks(tree: tree))
+        var steps = StepTable()
+        steps.restart = RestartMachine()
+        let raid = raid
+        steps.inspect = inspect(bootMAC: bootMAC, raid)
+        steps.buildRAID = BuildRAID(raid: raid)
+        steps.deleteRAID = DeleteRAID(raid: raid)
+        steps.eraseMetadata = EraseMetadata(raid: raid)
         steps.eraseDisks = EraseDisks(
             EraseDisks.Seams(
-                devices: disks,
-                disks: SystemDisks(tree: tree),
                 drives: SystemDriveChannels(),
-                time: time,
-                random: random,
+                raid: raid,
                 executor: { OwnThread(name: $0) }
             )
         )
@@ -68,6 +70,7 @@ struct Live {
                     mounts: SystemMounts(tree: tree),
                     tree: tree
                 ),
+                arrays: raid.arrays,
                 time: time,
                 random: random,
                 executor: { OwnThread(name: $0) },
@@ -84,7 +87,9 @@ struct Live {
 
     /// What an installed node can do.
     func overcloudSteps() -> StepTable {
-        var steps = commonSteps(bootMAC: "")
+        var steps = StepTable()
+        steps.restart = RestartMachine()
+        steps.inspect = inspect(bootMAC: "", nil)
         steps.applyStep = ApplyStep(processes: processes, paths: PuppetPaths(), time: time)
         steps.validate = Validate(
             processes: processes,
@@ -94,18 +99,31 @@ struct Live {
         return steps
     }
 
-    private func commonSteps(bootMAC: String) -> StepTable {
-        var steps = StepTable()
-        steps.inspect = Inspect(
+    /// Software RAID; its modules are loaded when it is met.
+    private var raid: RAIDWork {
+        let modules = SystemKernelModules(tree: tree)
+        return RAIDWork(
+            devices: disks,
+            disks: SystemDisks(tree: tree),
+            arrays: SystemRAIDArrays(processes: processes, tree: tree) { name in
+                // What is missing is built in, or mdadm says so.
+                _ = try? modules.load(name)
+            },
+            time: time,
+            random: random
+        )
+    }
+
+    private func inspect(bootMAC: String, _ raid: RAIDWork?) -> Inspect {
+        Inspect(
             machine: machine,
             network: network,
             lldp: lldp,
             bootMAC: bootMAC,
             started: time.elapsed,
-            time: time
+            time: time,
+            raid: raid
         )
-        steps.restart = RestartMachine()
-        return steps
     }
 
     /// Sets the clock when it is further off than `tolerance`.

@@ -1,5 +1,5 @@
 package import AgentSystem
-package import Basics
+import Basics
 import Glibc
 package import Protocol
 
@@ -18,24 +18,23 @@ package struct EraseDisks: StepRunner {
         let devices: any BlockDevices
         let disks: any DiskAccess
         let drives: any DriveChannels
+        let raid: RAIDWork
         let time: any TimeSource
         let random: any RandomSource
         let executor: @Sendable (String) -> any SerialExecutor
 
         /// `executor`: makes the executor of the blocking work, by name; live an `OwnThread`.
         package init(
-            devices: any BlockDevices,
-            disks: any DiskAccess,
             drives: any DriveChannels,
-            time: any TimeSource,
-            random: any RandomSource,
+            raid: RAIDWork,
             executor: @escaping @Sendable (String) -> any SerialExecutor
         ) {
-            self.devices = devices
-            self.disks = disks
+            devices = raid.devices
+            disks = raid.disks
             self.drives = drives
-            self.time = time
-            self.random = random
+            self.raid = raid
+            time = raid.time
+            random = raid.random
             self.executor = executor
         }
     }
@@ -59,7 +58,10 @@ package struct EraseDisks: StepRunner {
             isExpress: command.eraseDisks.express,
             report: report
         )
-        return .erased(try await eraser.run())
+        try await seams.raid.stopAll(report)
+        var erased = try await eraser.run()
+        try await seams.raid.rebuild(command.eraseDisks.raid, into: &erased, report)
+        return .erased(erased)
     }
 }
 

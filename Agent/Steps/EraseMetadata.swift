@@ -1,4 +1,4 @@
-package import AgentSystem
+import AgentSystem
 import Basics
 package import Protocol
 
@@ -11,6 +11,7 @@ package import Protocol
 package struct EraseMetadata: StepRunner {
     private let devices: any BlockDevices
     private let disks: any DiskAccess
+    private let raid: RAIDWork
 
     /// Bytes wiped at each end.
     ///
@@ -18,9 +19,10 @@ package struct EraseMetadata: StepRunner {
     /// GPT takes 17 KiB at both ends; ZFS labels take 512 KiB at both ends.
     package static let endBytes: Int64 = 2 << 20
 
-    package init(devices: any BlockDevices, disks: any DiskAccess) {
-        self.devices = devices
-        self.disks = disks
+    package init(raid: RAIDWork) {
+        devices = raid.devices
+        disks = raid.disks
+        self.raid = raid
     }
 
     package func run(
@@ -29,6 +31,7 @@ package struct EraseMetadata: StepRunner {
         report: some StepReporter
     ) async throws -> WireCommandResult.OneOf_Outcome {
         var erased = WireErasedDisks()
+        try await raid.stopAll(report)
         for device in devices.list().sorted(by: { $0.path < $1.path }) {
             guard !device.removable, !device.readOnly else {
                 let why = device.readOnly ? "read-only" : "removable"
@@ -39,6 +42,7 @@ package struct EraseMetadata: StepRunner {
             report.progress(StepProgress(phase: "erase", text: device.path))
             erased.disks.append(try erase(device, report))
         }
+        try await raid.rebuild(command.eraseMetadata.raid, into: &erased, report)
         return .erased(erased)
     }
 

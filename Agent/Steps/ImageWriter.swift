@@ -27,16 +27,24 @@ actor ImageWriter {
     private let context: StepContext
     private let seams: WriteImage.Seams
     private let disk: any Disk
+    private let isMirrored: Bool
+    private let beforeWriting: @Sendable (ImageLayout) async throws -> Void
     private let report: any StepReporter
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+    /// Takes what it works with.
+    ///
+    /// `isMirrored`: the boot loader is copied to other disks afterwards, which then get the boot entries.
+    /// `beforeWriting`: called when the plan stands and before the first write.
     init(
         executor: any SerialExecutor,
         order: WireWriteImage,
         context: StepContext,
         seams: WriteImage.Seams,
         disk: any Disk,
+        isMirrored: Bool = false,
+        beforeWriting: @escaping @Sendable (ImageLayout) async throws -> Void = { _ in },
         report: any StepReporter
     ) {
         self.executor = executor
@@ -44,6 +52,8 @@ actor ImageWriter {
         self.context = context
         self.seams = seams
         self.disk = disk
+        self.isMirrored = isMirrored
+        self.beforeWriting = beforeWriting
         self.report = report
     }
 
@@ -66,6 +76,7 @@ actor ImageWriter {
         let start = seams.time.elapsed
         let plan = try await makePlan()
         let comparing = try survey(plan)
+        try await beforeWriting(plan.layout)
         try forget(plan.oldDrives)
         try invalidate(plan.layout)
         try clear(plan)
@@ -379,7 +390,7 @@ actor ImageWriter {
     }
 
     private func setBootEntry(_ layout: ImageLayout) {
-        guard order.bootMode == "uefi" else { return }
+        guard order.bootMode == "uefi", !isMirrored else { return }
         seams.firmware.bootFirst(layout, report)
     }
 }

@@ -13,16 +13,18 @@ package struct Inspect: StepRunner {
     private let bootMAC: String
     private let started: Duration
     private let time: any TimeSource
+    private let raid: RAIDWork?
 
     /// Makes the step; `bootMAC` is empty when it is not known, `started` is when the agent began to
-    /// listen for switches.
+    /// listen for switches; `raid` starts the node's arrays, `nil` where the system does that by itself.
     package init(
         machine: Machine,
         network: any Network,
         lldp: LLDPMemory,
         bootMAC: String,
         started: Duration,
-        time: any TimeSource
+        time: any TimeSource,
+        raid: RAIDWork? = nil
     ) {
         self.machine = machine
         self.network = network
@@ -30,6 +32,7 @@ package struct Inspect: StepRunner {
         self.bootMAC = bootMAC
         self.started = started
         self.time = time
+        self.raid = raid
     }
 
     package func run(
@@ -44,8 +47,23 @@ package struct Inspect: StepRunner {
         {
             try await time.sleep(for: .milliseconds(500))
         }
+        if let raid { try await startRAID(raid, command.inspect.raid, report) }
         report.progress(StepProgress(phase: "inspect"))
         return .inventory(await machine.inventory(bootMAC: bootMAC, lldp: lldp.entries))
+    }
+
+    /// What cannot be started does not show; the rest of the machine does.
+    private func startRAID(
+        _ raid: RAIDWork,
+        _ layout: WireRAIDLayout,
+        _ report: some StepReporter
+    ) async throws {
+        guard !layout.volumes.isEmpty else { return }
+        do {
+            _ = try await raid.start(layout, report)
+        } catch let failure as StepFailure {
+            report.log([failure.message])
+        }
     }
 
     /// Whether an interface that may be plugged into a switch has not heard from it yet.

@@ -17,17 +17,20 @@ actor PartitionFiller {
     private let disk: String
     private let layout: ImageLayout
     private let parts: DiskParts
+    private let isMirrored: Bool
     private let seams: WriteImage.Seams
     private let report: any StepReporter
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+    /// `isMirrored`: the boot loader is copied to other disks afterwards, which then get the boot entries.
     init(
         executor: any SerialExecutor,
         order: WireWriteImage,
         disk: String,
         layout: ImageLayout,
         parts: DiskParts,
+        isMirrored: Bool,
         seams: WriteImage.Seams,
         report: any StepReporter
     ) {
@@ -36,6 +39,7 @@ actor PartitionFiller {
         self.disk = disk
         self.layout = layout
         self.parts = parts
+        self.isMirrored = isMirrored
         self.seams = seams
         self.report = report
     }
@@ -70,7 +74,7 @@ actor PartitionFiller {
             )
         }
         report.log(["\(files.count) files of the boot loader are on the EFI system partition"])
-        seams.firmware.bootFirst(layout, report)
+        if !isMirrored { seams.firmware.bootFirst(layout, report) }
     }
 
     /// Puts the ramdisk's own GRUB on the disk, for the menu that the image has.

@@ -19,7 +19,7 @@ package struct NoRootDevice: Error, Sendable, Equatable {
 /// Chooses the disk that an image goes to, as Ironic does.
 ///
 /// With hints: the first disk, by name, that satisfies all of them. Without: the smallest that holds 4 GiB
-/// and is not removable. A disk that is read-only is never chosen. Pure; the order of `disks` does not
+/// and is not removable. A disk that is read-only or a member of a software RAID array is never chosen. Pure; the order of `disks` does not
 /// matter.
 /// - Throws: `NoRootDevice` when no disk fits or a hint makes no sense.
 package func chooseRootDevice(
@@ -31,8 +31,13 @@ package func chooseRootDevice(
     guard !disks.isEmpty else {
         throw NoRootDevice(reason: "the machine has no disk", explanations: [])
     }
-    let obstacles = disks.map { disk in
-        hints.isEmpty ? defaultObstacle(disk) : obstacle(disk, hints)
+    let arrays = Dictionary(
+        disks.flatMap { disk in disk.members.map { ($0, disk.path) } },
+        uniquingKeysWith: { first, _ in first }
+    )
+    let obstacles = disks.map { disk -> String? in
+        if let array = arrays[disk.path] { return "it is a member of the array \(array)" }
+        return hints.isEmpty ? defaultObstacle(disk) : obstacle(disk, hints)
     }
     let fitting = disks.indices.filter { obstacles[$0] == nil }
     let chosen: Int? =
@@ -57,6 +62,19 @@ package func chooseRootDevice(
         throw NoRootDevice(reason: reason, explanations: explanations)
     }
     return RootDeviceChoice(disk: disks[chosen], explanations: explanations)
+}
+
+/// The disks that satisfy all hints, by name.
+/// - Throws: `NoRootDevice` when a hint makes no sense or none is given.
+func matching(
+    _ disks: [BlockDevice],
+    _ hints: WireRootDeviceHints
+) throws(NoRootDevice) -> [BlockDevice] {
+    let hints = try parse(hints)
+    guard !hints.isEmpty else {
+        throw NoRootDevice(reason: "the hints of a disk are empty", explanations: [])
+    }
+    return disks.sorted { $0.path < $1.path }.filter { obstacle($0, hints) == nil }
 }
 
 /// Ironic's `root_disk_min_size`.

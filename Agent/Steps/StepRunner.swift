@@ -97,6 +97,8 @@ package struct StepTable: StepRunner {
     package var writeImage: (any StepRunner)?
     package var startRescue: (any StepRunner)?
     package var burnInMemory: (any StepRunner)?
+    package var buildRAID: (any StepRunner)?
+    package var deleteRAID: (any StepRunner)?
     package var restart: (any StepRunner)?
     package var applyStep: (any StepRunner)?
     package var validate: (any StepRunner)?
@@ -129,6 +131,8 @@ package struct StepTable: StepRunner {
         case .writeImage: ("write_image", writeImage)
         case .startRescue: ("start_rescue", startRescue)
         case .burnInMemory: ("burn_in_memory", burnInMemory)
+        case .buildRaid: ("build_raid", buildRAID)
+        case .deleteRaid: ("delete_raid", deleteRAID)
         case .restart: ("restart", restart)
         case .applyStep: ("apply_step", applyStep)
         case .validate: ("validate", validate)

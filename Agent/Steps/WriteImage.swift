@@ -12,6 +12,7 @@ package struct WriteImage: StepRunner {
         let firmware: any FirmwareVariables
         let fileSystems: any FileSystems
         let loader: BIOSLoader
+        let arrays: any RAIDArrays
         let time: any TimeSource
         let random: any RandomSource
         let executor: @Sendable (String) -> any SerialExecutor
@@ -28,6 +29,7 @@ package struct WriteImage: StepRunner {
             firmware: any FirmwareVariables,
             fileSystems: any FileSystems,
             loader: BIOSLoader = BIOSLoader(),
+            arrays: any RAIDArrays,
             time: any TimeSource,
             random: any RandomSource,
             executor: @escaping @Sendable (String) -> any SerialExecutor,
@@ -40,6 +42,7 @@ package struct WriteImage: StepRunner {
             self.firmware = firmware
             self.fileSystems = fileSystems
             self.loader = loader
+            self.arrays = arrays
             self.time = time
             self.random = random
             self.executor = executor
@@ -48,8 +51,18 @@ package struct WriteImage: StepRunner {
     }
 
     private let seams: Seams
+    private let raid: RAIDWork
 
-    package init(_ seams: Seams) { self.seams = seams }
+    package init(_ seams: Seams) {
+        self.seams = seams
+        raid = RAIDWork(
+            devices: seams.devices,
+            disks: seams.disks,
+            arrays: seams.arrays,
+            time: seams.time,
+            random: seams.random
+        )
+    }
 
     package func run(
         _ command: WireCommand,
@@ -57,9 +70,17 @@ package struct WriteImage: StepRunner {
         report: some StepReporter
     ) async throws -> WireCommandResult.OneOf_Outcome {
         let order = command.writeImage
-        let choice = try choose(order, report)
+        let started = try await raid.start(order.raid, report)
+        let choice = try choose(order, started, report)
         do {
-            var (written, layout) = try await write(order, to: choice.disk, in: context, report)
+            let mirror = try mirror(for: order, choice.disk, report)
+            var (written, layout) = try await write(
+                order,
+                to: choice.disk,
+                mirror,
+                in: context,
+                report
+            )
             if let parts = layout.parts {
                 let filler = PartitionFiller(
                     executor: seams.executor("partitions"),
@@ -67,10 +88,15 @@ package struct WriteImage: StepRunner {
                     disk: choice.disk.path,
                     layout: layout,
                     parts: parts,
+                    isMirrored: mirror != nil,
                     seams: seams,
                     report: report
                 )
                 try await filler.run()
+            }
+            if let mirror, let (_, partition) = layout.efiSystem {
+                let holders = try await mirror.holders()
+                try await mirror.fill(holders, from: layout.table.range(of: partition))
             }
             written.device = choice.disk.path
             written.serial = choice.disk.serial
@@ -85,10 +111,34 @@ package struct WriteImage: StepRunner {
         }
     }
 
+    /// What copies the boot loader to the member disks; `nil` for a disk that is no array.
+    private func mirror(
+        for order: WireWriteImage,
+        _ device: BlockDevice,
+        _ report: some StepReporter
+    ) throws(StepFailure) -> LoaderMirror? {
+        guard !device.members.isEmpty else { return nil }
+        guard order.bootMode == "uefi" else {
+            throw StepFailure(
+                "cannot write image \(order.image) to \(device.path): it is software RAID, which only machines with UEFI start from; set the node's capability boot_mode to uefi or name another disk in the root device hints",
+                retryable: false
+            )
+        }
+        return LoaderMirror(
+            executor: seams.executor("boot-loader"),
+            seams: seams,
+            raid: raid,
+            image: order.image,
+            volume: device,
+            report: report
+        )
+    }
+
     /// Writes the image; the disk is nobody's any more when this returns.
     private func write(
         _ order: WireWriteImage,
         to device: BlockDevice,
+        _ mirror: LoaderMirror?,
         in context: StepContext,
         _ report: some StepReporter
     ) async throws -> (WireWrittenImage, ImageLayout) {
@@ -99,6 +149,18 @@ package struct WriteImage: StepRunner {
             context: context,
             seams: seams,
             disk: disk,
+            isMirrored: mirror != nil,
+            beforeWriting: { layout in
+                guard let mirror else { return }
+                let holders = try await mirror.holders()
+                guard layout.efiSystem != nil else {
+                    throw StepFailure(
+                        "cannot write image \(order.image) to \(device.path): the image has no EFI system partition, from which a machine starts software RAID; use another image",
+                        retryable: false
+                    )
+                }
+                try await mirror.invalidate(holders)
+            },
             report: report
         )
         return try await writer.run()
@@ -106,11 +168,17 @@ package struct WriteImage: StepRunner {
 
     private func choose(
         _ order: WireWriteImage,
+        _ started: [RAIDWork.Started],
         _ report: some StepReporter
     ) throws -> RootDeviceChoice {
         report.progress(StepProgress(phase: "choose"))
+        var hints = order.hints
+        // As with Ironic, an operator's hints go before what the RAID configuration says.
+        if hints == WireRootDeviceHints(), let root = started.first(where: \.isRoot) {
+            hints.name = root.device
+        }
         do throws(NoRootDevice) {
-            let choice = try chooseRootDevice(seams.devices.list(), hints: order.hints)
+            let choice = try chooseRootDevice(seams.devices.list(), hints: hints)
             report.log(choice.explanations)
             return choice
         } catch {

@@ -24,6 +24,10 @@ package struct BlockDevice: Sendable, Equatable {
     package var readOnly = false
     package var logicalSectorBytes = 512
     package var physicalSectorBytes = 512
+    /// Of a software RAID array: the paths of the disks that hold its members, sorted.
+    ///
+    /// Empty for a disk.
+    package var members: [String] = []
 
     package init(path: String, bytes: UInt64) {
         self.path = path
@@ -36,8 +40,8 @@ package struct BlockDevice: Sendable, Equatable {
 
 /// The machine's disks.
 package protocol BlockDevices: Sendable {
-    /// Every whole disk, sorted by name. Partitions, loop devices, RAM disks, CD drives, floppy drives,
-    /// device-mapper and md devices, and disks without a medium are left out.
+    /// Every whole disk and every software RAID array that runs, sorted by name. Partitions, loop devices,
+    /// RAM disks, CD drives, floppy drives, device-mapper devices, and disks without a medium are left out.
     func list() -> [BlockDevice]
 
     /// Opens a disk for direct, exclusive reading and writing.
@@ -63,7 +67,7 @@ package struct SystemBlockDevices: BlockDevices {
 
     private func device(_ name: String) -> BlockDevice? {
         let entry = "/sys/class/block/\(name)"
-        let virtual = ["loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "drbd"]
+        let virtual = ["loop", "ram", "zram", "dm-", "sr", "fd", "nbd", "drbd"]
         guard !virtual.contains(where: name.hasPrefix), !tree.exists("\(entry)/partition"),
             let sectors = tree.number("\(entry)/size"), sectors > 0
         else { return nil }
@@ -93,7 +97,24 @@ package struct SystemBlockDevices: BlockDevices {
         device.readOnly = tree.number("\(entry)/ro") == 1
         device.logicalSectorBytes = Int(tree.number("\(entry)/queue/logical_block_size") ?? 512)
         device.physicalSectorBytes = Int(tree.number("\(entry)/queue/physical_block_size") ?? 512)
+        if name.hasPrefix("md") {
+            device.members = members(of: entry)
+            // One without members is being taken away.
+            if device.members.isEmpty { return nil }
+        }
         return device
+    }
+
+    /// The disks below an array; of a member that is a partition the disk that it is on.
+    private func members(of entry: String) -> [String] {
+        let names = tree.names(in: "\(entry)/slaves").map { name in
+            let part = "/sys/class/block/\(name)"
+            guard tree.exists("\(part)/partition"), let place = tree.resolved(part) else {
+                return name
+            }
+            return place.split(separator: "/").dropLast().last.map(String.init) ?? name
+        }
+        return Set(names).map { "/dev/" + String($0.map { $0 == "!" ? "/" : $0 }) }.sorted()
     }
 
     /// World-wide names: udev's where it runs, else made from the kernel's the same way.

@@ -71,15 +71,18 @@ extension FirmwareVariables {
     /// - Parameters:
     ///   - number: the partition's number, from 1.
     ///   - partition: the EFI system partition.
+    ///   - copy: 1, or more for further disks with the same loader: each has an entry of its own.
     /// - Returns: the entry's name: `Boot0003`.
     /// - Throws: `SystemFailure` when firmware refuses, or has every number taken.
     package func bootFirst(
         number: Int,
-        partition: Partition
+        partition: Partition,
+        copy: Int = 1
     ) throws(SystemFailure) -> String {
-        let option = loadOption(number, partition)
+        let wanted = copy == 1 ? Self.bootEntryTitle : "\(Self.bootEntryTitle) \(copy)"
+        let option = loadOption(number, partition, wanted)
         let entries = names().filter(isBootEntry)
-        let ours = entries.sorted().first { title(value($0) ?? []) == Self.bootEntryTitle }
+        let ours = entries.sorted().first { title(value($0) ?? []) == wanted }
         let free = (0...0xffff).lazy.map { bootName(UInt16($0)) }.first { !entries.contains($0) }
         guard let name = ours ?? free else {
             throw SystemFailure("add a boot entry", code: ENOSPC)
@@ -116,7 +119,11 @@ extension FirmwareVariables {
     }
 
     /// An `EFI_LOAD_OPTION` (UEFI specification 2.10, sections 3.1.3, 10.3.5.1 and 10.3.5.4).
-    private func loadOption(_ number: Int, _ partition: Partition) -> [UInt8] {
+    private func loadOption(
+        _ number: Int,
+        _ partition: Partition,
+        _ name: String
+    ) -> [UInt8] {
         #if arch(arm64)
         let loader = "\\EFI\\BOOT\\BOOTAA64.EFI"
         #else
@@ -129,7 +136,7 @@ extension FirmwareVariables {
         let file = (Array(loader.utf16) + [0]).flatMap { littleEndian($0) }
         path += [4, 4] + littleEndian(UInt16(4 + file.count)) + file
         path += [0x7f, 0xff, 4, 0]
-        let title = (Array(Self.bootEntryTitle.utf16) + [0]).flatMap { littleEndian($0) }
+        let title = (Array(name.utf16) + [0]).flatMap { littleEndian($0) }
         return littleEndian(UInt32(1)) + littleEndian(UInt16(path.count)) + title + path
     }
 }

@@ -5,7 +5,7 @@ enum DriverInterfaces {
         "console_interface": ["no-console"], "deploy_interface": ["direct"],
         "firmware_interface": ["no-firmware"], "inspect_interface": ["agent", "no-inspect"],
         "management_interface": ["ipmitool", "noop"], "network_interface": ["noop", "flat"],
-        "power_interface": ["ipmitool"], "raid_interface": ["no-raid"],
+        "power_interface": ["ipmitool"], "raid_interface": ["no-raid", "agent"],
         "rescue_interface": ["agent", "no-rescue"], "storage_interface": ["noop"],
         "vendor_interface": ["no-vendor"],
     ]
@@ -36,7 +36,7 @@ enum DriverInterfaces {
     /// What machines that exist only in the database pretend to do.
     private static let pretended = [
         "boot_interface", "deploy_interface", "inspect_interface", "management_interface",
-        "power_interface", "rescue_interface",
+        "power_interface", "raid_interface", "rescue_interface",
     ]
 
     /// `boot`, `deploy` …, in the order of the alphabet.

@@ -66,6 +66,10 @@ package struct Node: Sendable, Equatable {
     package internal(set) var lastLines: [String]
     /// What the last erase proved, disk by disk.
     package internal(set) var erasures: [Erasure] = []
+    /// Which RAID the operator wants; empty without one.
+    package internal(set) var targetRAIDConfig: [String: JSONValue] = [:]
+    /// Which RAID the machine has, as it was built; empty without one.
+    package internal(set) var raidConfig: [String: JSONValue] = [:]
     /// What holds up the present work, and when it is tried again.
     package internal(set) var obstacle: Obstacle?
     /// The boot image that its BMC was told to show; `nil` when no image of ours is in the drive.

@@ -190,7 +190,9 @@ extension NodeReconciler {
         wire.attempt = node.attempt.number
         switch work {
         case .inspect:
-            wire.body = .inspect(WireInspect())
+            var inspect = WireInspect()
+            inspect.raid = node.raidLayout
+            wire.body = .inspect(inspect)
             wire.budgetSeconds = seconds(budgets.inspect)
         case .step(let step):
             do {
@@ -251,13 +253,22 @@ extension NodeReconciler {
             wire.burnInMemory.percent = test.percent
             wire.budgetSeconds = seconds(budgets.burnIn)
         case .agent(.eraseMetadata):
-            wire.body = .eraseMetadata(WireEraseMetadata())
+            var erase = WireEraseMetadata()
+            erase.raid = node.raidLayout
+            wire.body = .eraseMetadata(erase)
             wire.budgetSeconds = seconds(budgets.erase)
         case .agent(.eraseDisks), .agent(.eraseExpress):
             var erase = WireEraseDisks()
             erase.express = step.work == .agent(.eraseExpress)
+            erase.raid = node.raidLayout
             wire.body = .eraseDisks(erase)
             wire.budgetSeconds = seconds(budgets.eraseDisks)
+        case .agent(.buildRAID):
+            wire.body = .buildRaid(try RAIDSteps.command(step, of: node))
+            wire.budgetSeconds = seconds(budgets.raid)
+        case .agent(.deleteRAID):
+            wire.body = .deleteRaid(WireDeleteRAID())
+            wire.budgetSeconds = seconds(budgets.raid)
         case .agent(.writeImage), .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
             throw Fault(
                 .internalError,
@@ -305,6 +316,7 @@ extension NodeReconciler {
             validFor: budgets.write + .seconds(600)
         )
         wire.hints = node.rootDeviceHints
+        wire.raid = node.raidLayout
         wire.bootMode = node.bootMode.rawValue
         if let partitions = order.partitions { wire.partitions = partitions.wire }
         var agent: BootDocument?
@@ -404,20 +416,25 @@ extension Node {
     /// Which disk the image goes to; the instance's wish before the node's.
     var rootDeviceHints: WireRootDeviceHints {
         let wish = instanceInfo["root_device"] ?? properties["root_device"]
-        let members = wish?.members ?? [:]
+        return WireRootDeviceHints(wish?.members ?? [:])
+    }
+}
+
+extension WireRootDeviceHints {
+    /// Reads Ironic's hints; what is no hint is left out.
+    init(_ members: [String: JSONValue]) {
         func text(_ name: String) -> String { members[name]?.plainText ?? "" }
-        var hints = WireRootDeviceHints()
-        hints.name = text("name")
-        hints.model = text("model")
-        hints.vendor = text("vendor")
-        hints.serial = text("serial")
-        hints.size = text("size")
-        hints.wwn = text("wwn")
-        hints.wwnWithExtension = text("wwn_with_extension")
-        hints.wwnVendorExtension = text("wwn_vendor_extension")
-        hints.hctl = text("hctl")
-        hints.byPath = text("by_path")
-        hints.rotational = text("rotational")
-        return hints
+        self.init()
+        name = text("name")
+        model = text("model")
+        vendor = text("vendor")
+        serial = text("serial")
+        size = text("size")
+        wwn = text("wwn")
+        wwnWithExtension = text("wwn_with_extension")
+        wwnVendorExtension = text("wwn_vendor_extension")
+        hctl = text("hctl")
+        byPath = text("by_path")
+        rotational = text("rotational")
     }
 }

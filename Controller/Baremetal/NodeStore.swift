@@ -91,6 +91,7 @@ package let baremetalMigrations = [
     rescueTables,
     eventTables,
     credentialTables,
+    raidTables,
 ]
 
 extension Transaction {
@@ -309,7 +310,7 @@ enum NodeColumn: Int, CaseIterable {
     case inspectionStartedAt, inspectionFinishedAt, instanceName, chassis, parentNode
     case shard, allocation, isPowerOffDisabled, party, queuedAt, observedBootMode
     case secureBoot
-    case startedAt, erasures, bootMedium
+    case startedAt, erasures, bootMedium, targetRAIDConfig, raidConfig
 
     /// For a SELECT.
     static let list = allCases.map { "\($0)" }.joined(separator: ", ")
@@ -363,6 +364,8 @@ extension Node {
         party = row[.party]
         queuedAt = (row[.queuedAt] as Int64?).map(Timestamp.init(nanoseconds:))
         erasures = try decoded(row[.erasures]) ?? []
+        targetRAIDConfig = try members(row[.targetRAIDConfig] ?? "{}")
+        raidConfig = try members(row[.raidConfig] ?? "{}")
         bootMedium = try (row[.bootMedium] as Data?).map {
             try BootMedium(sealed: Array($0), of: id, sealer)
         }
@@ -454,6 +457,8 @@ extension Node {
             "attempt": Int64(attempt.number), "powerState": powerState?.rawValue,
             "party": party, "queuedAt": queuedAt?.nanoseconds,
             "startedAt": startedAt?.nanoseconds,
+            "targetRAIDConfig": targetRAIDConfig.isEmpty ? nil : text(targetRAIDConfig),
+            "raidConfig": raidConfig.isEmpty ? nil : text(raidConfig),
             "erasures": try encoded(erasures.isEmpty ? nil : erasures),
             "bootMedium": try bootMedium.map { Data(try $0.sealed(for: id, sealer)) },
             "powerWish": try encoded(powerWish), "maintenance": try encoded(maintenance),

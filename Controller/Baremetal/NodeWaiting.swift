@@ -12,6 +12,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
     case inspect
     case erase
     case eraseDisks
+    case raid
     case write
     case bootDevice
     case restart
@@ -34,6 +35,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .inspect: "the agent to take stock of the machine"
         case .erase: "the agent to wipe the disks' metadata"
         case .eraseDisks: "the agent to erase the disks"
+        case .raid: "the agent to change the disks' software RAID"
         case .write: "the agent to write the image"
         case .bootDevice: "the BMC to take the disk as boot device"
         case .restart: "the machine to leave the ramdisk"
@@ -56,7 +58,7 @@ package enum NodeWait: String, Sendable, CaseIterable, Codable {
         case .powerOn: "the ramdisk's agent is waited for"
         case .agent: "the agent gets its command"
         case .inspect: "the inventory is stored and the node becomes manageable"
-        case .erase, .eraseDisks: "the next step, or the node becomes available"
+        case .erase, .eraseDisks, .raid: "the next step, or the node becomes available"
         case .write: "the machine is restarted from its disk"
         case .bootDevice: "the machine is restarted"
         case .restart: "the installed system is waited for"
@@ -81,6 +83,7 @@ package struct NodeBudgets: Sendable, Equatable {
     package var erase: Duration = .seconds(1800)
     /// Every byte of every disk: a large one that must be overwritten takes more than a day.
     package var eraseDisks: Duration = .seconds(48 * 3600)
+    package var raid: Duration = .seconds(900)
     package var write: Duration = .seconds(3600)
     package var bootDevice: Duration = .seconds(180)
     package var restart: Duration = .seconds(300)
@@ -114,6 +117,7 @@ package struct NodeBudgets: Sendable, Equatable {
         case .inspect: inspect
         case .erase: erase
         case .eraseDisks: eraseDisks
+        case .raid: raid
         case .write: write
         case .bootDevice: bootDevice
         case .restart: restart
@@ -194,6 +198,7 @@ extension Node {
             switch step?.work {
             case .agent(.eraseMetadata): (.erase, job.since)
             case .agent(.eraseDisks), .agent(.eraseExpress): (.eraseDisks, job.since)
+            case .agent(.buildRAID), .agent(.deleteRAID): (.raid, job.since)
             case .agent(.writeImage): (.write, job.since)
             case .agent(.burnInMemory): (.burnIn, job.since)
             case .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:

@@ -21,10 +21,12 @@ extension NodesAPI {
         }
         routes.ironic(.put, "/v1/nodes/:node/states/raid", .member, .setRAID) { call in
             try call.accept(minor: 12, "a target RAID configuration")
-            _ = try await call.object()
-            let node = try await owned(call, to: "set up RAID on")
-            try service.requireInterface("raid", of: node, .notFound)
-            throw Fault(.notSupported, "cannot set up RAID: no driver of this server does")
+            try await service.setTargetRAID(
+                try await call.object(),
+                of: try call.parameter("node"),
+                by: call.principal
+            )
+            return .empty()
         }
         routes.ironic(.get, "/v1/nodes/:node/states/console", .reader, .showConsole) { call in
             throw Fault.unsupported("console", of: try await owned(call, to: "see the console of"))

@@ -291,6 +291,12 @@ package struct NodesAPI: RouteArea {
                 ? ["result": .null, "reason": .string("this server does not support it")]
                 : ["result": true]
         }
+        if node.has("raid") {
+            body["raid"] = result {
+                let config = node.targetRAIDConfig
+                if !config.isEmpty { try RAIDConfiguration.check(config) }
+            }
+        }
         body["power"] = bmc
         body["management"] = bmc
         body["deploy"] = deploy

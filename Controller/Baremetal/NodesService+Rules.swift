@@ -1,6 +1,7 @@
 package import Basics
 import HTTP
 import Images
+import Power
 import Protocol
 import Store
 
@@ -263,6 +264,7 @@ extension NodesService {
             try transaction.inventory(of: node.id)?.inventory.largestDisk
         }
         let needed = partitions?.totalBytes ?? content.diskBytes
+        if isWritten { try checkRAID(of: node, for: image, needed: needed) }
         if let largest, needed > largest {
             throw Fault(
                 .invalid,
@@ -270,6 +272,27 @@ extension NodesService {
             )
         }
         return DeployOrder(image: image.id, hasAgent: image.hasAgent, partitions: partitions)
+    }
+}
+
+extension NodesService {
+    /// Whether the node's root volume of software RAID takes an image; root device hints go before it.
+    /// - Throws: `Fault` of kind `invalid`.
+    private func checkRAID(of node: Node, for image: Image, needed: Int64) throws {
+        guard let volume = node.rootVolume, node.rootDeviceHints == WireRootDeviceHints() else {
+            return
+        }
+        guard node.bootMode == .uefi else {
+            throw Fault(
+                .invalid,
+                "cannot deploy node \(node.label): its root volume is software RAID, which only machines with UEFI start from; set its capability boot_mode to uefi and build the RAID anew, or name a disk in its root device hints"
+            )
+        }
+        guard let bytes = volume["size_bytes"]?.integer, needed > bytes else { return }
+        throw Fault(
+            .invalid,
+            "cannot deploy node \(node.label): image \(image.name) needs \(ByteCount(needed)), its root volume has \(ByteCount(bytes)); choose a smaller image or build a larger volume"
+        )
     }
 }
 

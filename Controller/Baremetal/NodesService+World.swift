@@ -87,6 +87,7 @@ extension NodesService {
             try await take(inventory, of: command, on: node)
         case .erased(let erased):
             try await take(erased, of: command, on: node)
+        case .builtRaid(let built): try await take(built, of: command, on: node)
         case .restarting:
             try await apply(.commandDone(command, device: ""), to: node, cause: "the agent is done")
         case .written(let written):

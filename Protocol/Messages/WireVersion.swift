@@ -57,8 +57,8 @@ extension WireCommand {
         switch body {
         case .applyStep(let step): step.deployment
         case .validate(let validation): validation.deployment
-        case .inspect, .eraseMetadata, .eraseDisks, .writeImage, .startRescue, .restart,
-            .burnInMemory, nil:
+        case .inspect, .eraseMetadata, .eraseDisks, .writeImage, .startRescue, .buildRaid,
+            .deleteRaid, .restart, .burnInMemory, nil:
             node
         }
     }

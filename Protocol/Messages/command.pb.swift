@@ -109,6 +109,22 @@ package nonisolated struct WireCommand: Sendable {
     set {body = .startRescue(newValue)}
   }
 
+  package var buildRaid: WireBuildRAID {
+    get {
+      if case .buildRaid(let v)? = body {return v}
+      return WireBuildRAID()
+    }
+    set {body = .buildRaid(newValue)}
+  }
+
+  package var deleteRaid: WireDeleteRAID {
+    get {
+      if case .deleteRaid(let v)? = body {return v}
+      return WireDeleteRAID()
+    }
+    set {body = .deleteRaid(newValue)}
+  }
+
   package var burnInMemory: WireBurnInMemory {
     get {
       if case .burnInMemory(let v)? = body {return v}
@@ -128,6 +144,8 @@ package nonisolated struct WireCommand: Sendable {
     case validate(WireValidate)
     case eraseDisks(WireEraseDisks)
     case startRescue(WireStartRescue)
+    case buildRaid(WireBuildRAID)
+    case deleteRaid(WireDeleteRAID)
     case burnInMemory(WireBurnInMemory)
 
   }
@@ -275,6 +293,14 @@ package nonisolated struct WireCommandResult: Sendable {
     set {outcome = .rescueStarted(newValue)}
   }
 
+  package var builtRaid: WireBuiltRAID {
+    get {
+      if case .builtRaid(let v)? = outcome {return v}
+      return WireBuiltRAID()
+    }
+    set {outcome = .builtRaid(newValue)}
+  }
+
   package var burnedIn: WireBurnedIn {
     get {
       if case .burnedIn(let v)? = outcome {return v}
@@ -294,6 +320,7 @@ package nonisolated struct WireCommandResult: Sendable {
     case stepApplied(WireStepApplied)
     case validated(WireValidated)
     case rescueStarted(WireRescueStarted)
+    case builtRaid(WireBuiltRAID)
     case burnedIn(WireBurnedIn)
 
   }
@@ -329,20 +356,45 @@ package nonisolated struct WireInspect: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The node's software RAID, which is started before, so that its volumes are seen.
+  package var raid: WireRAIDLayout {
+    get {_raid ?? WireRAIDLayout()}
+    set {_raid = newValue}
+  }
+  /// Returns true if `raid` has been explicitly set.
+  package var hasRaid: Bool {self._raid != nil}
+  /// Clears the value of `raid`. Subsequent reads from it will return its default value.
+  package mutating func clearRaid() {self._raid = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _raid: WireRAIDLayout? = nil
 }
 
 /// Wipes partition tables, superblocks and boot sectors of every disk that is not read-only or removable.
+/// RAID arrays are stopped before.
 package nonisolated struct WireEraseMetadata: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Built anew afterwards.
+  package var raid: WireRAIDLayout {
+    get {_raid ?? WireRAIDLayout()}
+    set {_raid = newValue}
+  }
+  /// Returns true if `raid` has been explicitly set.
+  package var hasRaid: Bool {self._raid != nil}
+  /// Clears the value of `raid`. Subsequent reads from it will return its default value.
+  package mutating func clearRaid() {self._raid = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _raid: WireRAIDLayout? = nil
 }
 
 /// Erases every byte of every disk that is not read-only or removable, and proves it.
@@ -354,9 +406,21 @@ package nonisolated struct WireEraseDisks: Sendable {
   /// Drives without a quick way of their own have only their metadata wiped.
   package var express: Bool = false
 
+  /// Built anew afterwards.
+  package var raid: WireRAIDLayout {
+    get {_raid ?? WireRAIDLayout()}
+    set {_raid = newValue}
+  }
+  /// Returns true if `raid` has been explicitly set.
+  package var hasRaid: Bool {self._raid != nil}
+  /// Clears the value of `raid`. Subsequent reads from it will return its default value.
+  package mutating func clearRaid() {self._raid = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _raid: WireRAIDLayout? = nil
 }
 
 /// Answers EraseMetadata and EraseDisks.
@@ -366,6 +430,16 @@ package nonisolated struct WireErasedDisks: Sendable {
   // methods supported on all messages.
 
   package var disks: [WireErasedDisks.Disk] = []
+
+  /// What was built anew; left out where nothing was asked for.
+  package var raid: WireBuiltRAID {
+    get {_raid ?? WireBuiltRAID()}
+    set {_raid = newValue}
+  }
+  /// Returns true if `raid` has been explicitly set.
+  package var hasRaid: Bool {self._raid != nil}
+  /// Clears the value of `raid`. Subsequent reads from it will return its default value.
+  package mutating func clearRaid() {self._raid = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -395,6 +469,133 @@ package nonisolated struct WireErasedDisks: Sendable {
 
     /// What the read-back showed, for people.
     package var check: String = String()
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+  }
+
+  package init() {}
+
+  fileprivate var _raid: WireBuiltRAID? = nil
+}
+
+/// Software RAID as it is to be, or as it was built: at most two volumes.
+package nonisolated struct WireRAIDLayout: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var volumes: [WireRAIDLayout.Volume] = []
+
+  /// "uefi": every member disk gets room for an EFI system partition. "bios": room for a boot loader.
+  package var bootMode: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated struct Volume: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// As md keeps it; empty: "md0", "md1".
+    package var name: String = String()
+
+    /// As mdadm takes it: "0", "1", "5", "6" or "10".
+    package var level: String = String()
+
+    /// Of each member; zero: all that the others leave.
+    package var sizeMib: UInt64 = 0
+
+    /// One hint for each member disk; empty: every disk that is large enough.
+    package var disks: [WireRootDeviceHints] = []
+
+    /// Where an image goes without root device hints.
+    package var isRoot: Bool = false
+
+    /// The array's UUID, 32 hexadecimal digits, of a volume that was built. Only arrays with such a UUID are
+    /// ever started.
+    package var array: String = String()
+
+    /// How many members it was built of.
+    package var members: UInt32 = 0
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+  }
+
+  package init() {}
+}
+
+/// Makes software RAID; answered with BuiltRAID.
+package nonisolated struct WireBuildRAID: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var layout: WireRAIDLayout {
+    get {_layout ?? WireRAIDLayout()}
+    set {_layout = newValue}
+  }
+  /// Returns true if `layout` has been explicitly set.
+  package var hasLayout: Bool {self._layout != nil}
+  /// Clears the value of `layout`. Subsequent reads from it will return its default value.
+  package mutating func clearLayout() {self._layout = nil}
+
+  /// Takes away what RAID and partitions the member disks hold. Otherwise the command fails where there are any.
+  package var deleteExisting: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _layout: WireRAIDLayout? = nil
+}
+
+/// Stops every RAID array and wipes the metadata of every disk that holds a member; answered with BuiltRAID
+/// without volumes.
+package nonisolated struct WireDeleteRAID: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireBuiltRAID: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// In the order of the layout.
+  package var volumes: [WireBuiltRAID.Volume] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated struct Volume: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var name: String = String()
+
+    package var level: String = String()
+
+    /// Usable bytes.
+    package var bytes: UInt64 = 0
+
+    /// The device in the ramdisk: "/dev/md0".
+    package var device: String = String()
+
+    package var array: String = String()
+
+    /// The member disks, "/dev/sda", and their serial numbers in the same order.
+    package var disks: [String] = []
+
+    package var serials: [String] = []
 
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -497,6 +698,17 @@ package nonisolated struct WireWriteImage: @unchecked Sendable {
   package var hasPartitions: Bool {_storage._partitions != nil}
   /// Clears the value of `partitions`. Subsequent reads from it will return its default value.
   package mutating func clearPartitions() {_uniqueStorage()._partitions = nil}
+
+  /// The node's software RAID, which is started before. An image for one of its volumes has its EFI system
+  /// partition copied to every member disk.
+  package var raid: WireRAIDLayout {
+    get {_storage._raid ?? WireRAIDLayout()}
+    set {_uniqueStorage()._raid = newValue}
+  }
+  /// Returns true if `raid` has been explicitly set.
+  package var hasRaid: Bool {_storage._raid != nil}
+  /// Clears the value of `raid`. Subsequent reads from it will return its default value.
+  package mutating func clearRaid() {_uniqueStorage()._raid = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -857,7 +1069,7 @@ fileprivate nonisolated let _protobuf_package = "rdo.v1"
 
 nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Command"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0\u{3}erase_disks\0\u{3}start_rescue\0\u{4}\u{2}burn_in_memory\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}node\0\u{1}attempt\0\u{3}budget_seconds\0\u{2}\u{6}inspect\0\u{3}erase_metadata\0\u{3}write_image\0\u{1}restart\0\u{3}apply_step\0\u{1}validate\0\u{3}erase_disks\0\u{3}start_rescue\0\u{3}build_raid\0\u{3}delete_raid\0\u{3}burn_in_memory\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -973,7 +1185,33 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
           self.body = .startRescue(v)
         }
       }()
+      case 18: try {
+        var v: WireBuildRAID?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .buildRaid(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .buildRaid(v)
+        }
+      }()
       case 19: try {
+        var v: WireDeleteRAID?
+        var hadOneofValue = false
+        if let current = self.body {
+          hadOneofValue = true
+          if case .deleteRaid(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.body = .deleteRaid(v)
+        }
+      }()
+      case 20: try {
         var v: WireBurnInMemory?
         var hadOneofValue = false
         if let current = self.body {
@@ -1041,9 +1279,17 @@ nonisolated extension WireCommand: SwiftProtobuf.Message, SwiftProtobuf._Message
       guard case .startRescue(let v)? = self.body else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
+    case .buildRaid?: try {
+      guard case .buildRaid(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
+    }()
+    case .deleteRaid?: try {
+      guard case .deleteRaid(let v)? = self.body else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+    }()
     case .burnInMemory?: try {
       guard case .burnInMemory(let v)? = self.body else { preconditionFailure() }
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 19)
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
     }()
     case nil: break
     }
@@ -1223,7 +1469,7 @@ nonisolated extension WireProgress: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CommandResult"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}command\0\u{1}attempt\0\u{2}\u{8}failure\0\u{1}inventory\0\u{1}erased\0\u{1}written\0\u{1}restarting\0\u{3}step_applied\0\u{1}validated\0\u{3}rescue_started\0\u{4}\u{2}burned_in\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}command\0\u{1}attempt\0\u{2}\u{8}failure\0\u{1}inventory\0\u{1}erased\0\u{1}written\0\u{1}restarting\0\u{3}step_applied\0\u{1}validated\0\u{3}rescue_started\0\u{3}built_raid\0\u{3}burned_in\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1337,6 +1583,19 @@ nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._M
           self.outcome = .rescueStarted(v)
         }
       }()
+      case 18: try {
+        var v: WireBuiltRAID?
+        var hadOneofValue = false
+        if let current = self.outcome {
+          hadOneofValue = true
+          if case .builtRaid(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.outcome = .builtRaid(v)
+        }
+      }()
       case 19: try {
         var v: WireBurnedIn?
         var hadOneofValue = false
@@ -1398,6 +1657,10 @@ nonisolated extension WireCommandResult: SwiftProtobuf.Message, SwiftProtobuf._M
     case .rescueStarted?: try {
       guard case .rescueStarted(let v)? = self.outcome else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .builtRaid?: try {
+      guard case .builtRaid(let v)? = self.outcome else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 18)
     }()
     case .burnedIn?: try {
       guard case .burnedIn(let v)? = self.outcome else { preconditionFailure() }
@@ -1464,18 +1727,33 @@ nonisolated extension WireFailure: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireInspect: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Inspect"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}raid\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._raid) }()
+      default: break
+      }
+    }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._raid {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireInspect, rhs: WireInspect) -> Bool {
+    if lhs._raid != rhs._raid {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1483,18 +1761,33 @@ nonisolated extension WireInspect: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireEraseMetadata: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".EraseMetadata"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}raid\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._raid) }()
+      default: break
+      }
+    }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._raid {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireEraseMetadata, rhs: WireEraseMetadata) -> Bool {
+    if lhs._raid != rhs._raid {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1502,7 +1795,7 @@ nonisolated extension WireEraseMetadata: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireEraseDisks: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".EraseDisks"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}express\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}express\0\u{1}raid\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1511,20 +1804,29 @@ nonisolated extension WireEraseDisks: SwiftProtobuf.Message, SwiftProtobuf._Mess
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBoolField(value: &self.express) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._raid) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.express != false {
       try visitor.visitSingularBoolField(value: self.express, fieldNumber: 1)
     }
+    try { if let v = self._raid {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireEraseDisks, rhs: WireEraseDisks) -> Bool {
     if lhs.express != rhs.express {return false}
+    if lhs._raid != rhs._raid {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1532,7 +1834,7 @@ nonisolated extension WireEraseDisks: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension WireErasedDisks: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ErasedDisks"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}disks\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}disks\0\u{1}raid\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1541,20 +1843,29 @@ nonisolated extension WireErasedDisks: SwiftProtobuf.Message, SwiftProtobuf._Mes
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.disks) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._raid) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.disks.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.disks, fieldNumber: 1)
     }
+    try { if let v = self._raid {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireErasedDisks, rhs: WireErasedDisks) -> Bool {
     if lhs.disks != rhs.disks {return false}
+    if lhs._raid != rhs._raid {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1625,6 +1936,249 @@ nonisolated extension WireErasedDisks.Disk: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.seconds != rhs.seconds {return false}
     if lhs.sampledBytes != rhs.sampledBytes {return false}
     if lhs.check != rhs.check {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRAIDLayout: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RAIDLayout"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}volumes\0\u{3}boot_mode\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.volumes) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.bootMode) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.volumes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.volumes, fieldNumber: 1)
+    }
+    if !self.bootMode.isEmpty {
+      try visitor.visitSingularStringField(value: self.bootMode, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireRAIDLayout, rhs: WireRAIDLayout) -> Bool {
+    if lhs.volumes != rhs.volumes {return false}
+    if lhs.bootMode != rhs.bootMode {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRAIDLayout.Volume: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = WireRAIDLayout.protoMessageName + ".Volume"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}level\0\u{3}size_mib\0\u{1}disks\0\u{3}is_root\0\u{1}array\0\u{1}members\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.level) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.sizeMib) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.disks) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.isRoot) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.array) }()
+      case 7: try { try decoder.decodeSingularUInt32Field(value: &self.members) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.level.isEmpty {
+      try visitor.visitSingularStringField(value: self.level, fieldNumber: 2)
+    }
+    if self.sizeMib != 0 {
+      try visitor.visitSingularUInt64Field(value: self.sizeMib, fieldNumber: 3)
+    }
+    if !self.disks.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.disks, fieldNumber: 4)
+    }
+    if self.isRoot != false {
+      try visitor.visitSingularBoolField(value: self.isRoot, fieldNumber: 5)
+    }
+    if !self.array.isEmpty {
+      try visitor.visitSingularStringField(value: self.array, fieldNumber: 6)
+    }
+    if self.members != 0 {
+      try visitor.visitSingularUInt32Field(value: self.members, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireRAIDLayout.Volume, rhs: WireRAIDLayout.Volume) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.level != rhs.level {return false}
+    if lhs.sizeMib != rhs.sizeMib {return false}
+    if lhs.disks != rhs.disks {return false}
+    if lhs.isRoot != rhs.isRoot {return false}
+    if lhs.array != rhs.array {return false}
+    if lhs.members != rhs.members {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireBuildRAID: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".BuildRAID"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}layout\0\u{3}delete_existing\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._layout) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.deleteExisting) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._layout {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.deleteExisting != false {
+      try visitor.visitSingularBoolField(value: self.deleteExisting, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireBuildRAID, rhs: WireBuildRAID) -> Bool {
+    if lhs._layout != rhs._layout {return false}
+    if lhs.deleteExisting != rhs.deleteExisting {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireDeleteRAID: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DeleteRAID"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireDeleteRAID, rhs: WireDeleteRAID) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireBuiltRAID: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".BuiltRAID"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}volumes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.volumes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.volumes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.volumes, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireBuiltRAID, rhs: WireBuiltRAID) -> Bool {
+    if lhs.volumes != rhs.volumes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireBuiltRAID.Volume: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = WireBuiltRAID.protoMessageName + ".Volume"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}level\0\u{1}bytes\0\u{1}device\0\u{1}array\0\u{1}disks\0\u{1}serials\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.level) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.bytes) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.device) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.array) }()
+      case 6: try { try decoder.decodeRepeatedStringField(value: &self.disks) }()
+      case 7: try { try decoder.decodeRepeatedStringField(value: &self.serials) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.level.isEmpty {
+      try visitor.visitSingularStringField(value: self.level, fieldNumber: 2)
+    }
+    if self.bytes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.bytes, fieldNumber: 3)
+    }
+    if !self.device.isEmpty {
+      try visitor.visitSingularStringField(value: self.device, fieldNumber: 4)
+    }
+    if !self.array.isEmpty {
+      try visitor.visitSingularStringField(value: self.array, fieldNumber: 5)
+    }
+    if !self.disks.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.disks, fieldNumber: 6)
+    }
+    if !self.serials.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.serials, fieldNumber: 7)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireBuiltRAID.Volume, rhs: WireBuiltRAID.Volume) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.level != rhs.level {return false}
+    if lhs.bytes != rhs.bytes {return false}
+    if lhs.device != rhs.device {return false}
+    if lhs.array != rhs.array {return false}
+    if lhs.disks != rhs.disks {return false}
+    if lhs.serials != rhs.serials {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1712,7 +2266,7 @@ nonisolated extension WireRootDeviceHints: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WriteImage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}image\0\u{3}manifest_digest\0\u{3}base_url\0\u{1}capability\0\u{1}hints\0\u{3}config_drive\0\u{3}boot_mode\0\u{1}partitions\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}image\0\u{3}manifest_digest\0\u{3}base_url\0\u{1}capability\0\u{1}hints\0\u{3}config_drive\0\u{3}boot_mode\0\u{1}partitions\0\u{1}raid\0")
 
   fileprivate class _StorageClass {
     var _image: String = String()
@@ -1723,6 +2277,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
     var _configDrive: Dictionary<String,Data> = [:]
     var _bootMode: String = String()
     var _partitions: WirePartitionLayout? = nil
+    var _raid: WireRAIDLayout? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1741,6 +2296,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
       _configDrive = source._configDrive
       _bootMode = source._bootMode
       _partitions = source._partitions
+      _raid = source._raid
     }
   }
 
@@ -1767,6 +2323,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
         case 6: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufBytes>.self, value: &_storage._configDrive) }()
         case 7: try { try decoder.decodeSingularStringField(value: &_storage._bootMode) }()
         case 8: try { try decoder.decodeSingularMessageField(value: &_storage._partitions) }()
+        case 9: try { try decoder.decodeSingularMessageField(value: &_storage._raid) }()
         default: break
         }
       }
@@ -1803,6 +2360,9 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
       try { if let v = _storage._partitions {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
       } }()
+      try { if let v = _storage._raid {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1820,6 +2380,7 @@ nonisolated extension WireWriteImage: SwiftProtobuf.Message, SwiftProtobuf._Mess
         if _storage._configDrive != rhs_storage._configDrive {return false}
         if _storage._bootMode != rhs_storage._bootMode {return false}
         if _storage._partitions != rhs_storage._partitions {return false}
+        if _storage._raid != rhs_storage._raid {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -48,7 +48,7 @@ package enum DriverSet: String, Sendable, CaseIterable {
         ),
         // Roots of images of partitions; not of the images that are built here.
         ("other file systems", ["xfs"]),
-        ("RAID", ["md_mod", "raid0", "raid1", "raid10"]),
+        ("RAID", ["md_mod", "raid0", "raid1", "raid10", "raid456"]),
         ("disks", ["nvme", "ahci", "ata_piix", "sd_mod", "sr_mod", "sg"]),
     ]
 

@@ -13,7 +13,7 @@ package enum RamdiskTree {
     /// Programs of the build host that the agent runs, and the packages that have them.
     package static let programs = [
         "mke2fs": "e2fsprogs", "mkfs.fat": "dosfstools", "dropbear": "dropbear-bin",
-        "dropbearkey": "dropbear-bin", "memtester": "memtester",
+        "dropbearkey": "dropbear-bin", "mdadm": "mdadm", "memtester": "memtester",
     ]
 
     private static let libraryDirectory = "usr/lib/x86_64-linux-gnu"

@@ -24,11 +24,8 @@ private func erase(
     device.serial = "S1"
     let step = EraseDisks(
         EraseDisks.Seams(
-            devices: DeviceList(devices: [device]),
-            disks: DiskShelf(disks: [path: disk]),
             drives: drives,
-            time: LeapingTime(),
-            random: SeededRandom(seed: 3),
+            raid: raidWork(DeviceList(devices: [device]), DiskShelf(disks: [path: disk])),
             executor: { OwnThread(name: $0) }
         )
     )

@@ -21,8 +21,7 @@ private func erase(
     _ ear: Ear = Ear()
 ) async throws -> WireErasedDisks {
     let step = EraseMetadata(
-        devices: DeviceList(devices: devices),
-        disks: DiskShelf(disks: disks)
+        raid: raidWork(DeviceList(devices: devices), DiskShelf(disks: disks))
     )
     guard
         case .erased(let erased) = try await step.run(WireCommand(), in: noContext, report: ear)

@@ -206,6 +206,7 @@ struct `What is refused before anything is written` {
                 sources: ChunkServer(image),
                 firmware: MemoryVariables(),
                 fileSystems: MemoryFileSystems(),
+                arrays: MemoryArrays(),
                 time: LeapingTime(),
                 random: SeededRandom(seed: 1),
                 executor: { OwnThread(name: $0) },

@@ -5,7 +5,8 @@ import Testing
 struct `The table of steps` {
     private static let bodies: [WireCommand.OneOf_Body] = [
         .inspect(WireInspect()), .eraseMetadata(WireEraseMetadata()), .eraseDisks(WireEraseDisks()),
-        .writeImage(WireWriteImage()), .burnInMemory(WireBurnInMemory()),
+        .writeImage(WireWriteImage()), .buildRaid(WireBuildRAID()), .deleteRaid(WireDeleteRAID()),
+        .burnInMemory(WireBurnInMemory()),
         .restart(WireRestart()), .applyStep(WireApplyStep()), .validate(WireValidate()),
     ]
 

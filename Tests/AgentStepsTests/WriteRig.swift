@@ -92,6 +92,7 @@ struct WriteRig {
                 firmware: firmware,
                 fileSystems: fileSystems,
                 loader: loader,
+                arrays: MemoryArrays(),
                 time: time,
                 random: random,
                 executor: { OwnThread(name: $0) },

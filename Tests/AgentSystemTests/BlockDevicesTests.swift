@@ -66,6 +66,23 @@ struct `The list of disks` {
         #expect(names == ["nvme0n1", "sda", "sdb", "vda"])
     }
 
+    @Test func `holds software RAID that runs, with the disks below it`() throws {
+        let tree = try machine()
+        tree.link("/sys/class/block/sdb2", to: "/sys/devices/pci0/block/sdb/sdb2")
+        try tree.file("/sys/devices/pci0/block/sdb/sdb2/partition", "2")
+            .file("/sys/class/block/md5/size", "2048")
+        tree.link("/sys/class/block/md5/slaves/sdb2", to: "/sys/devices/pci0/block/sdb/sdb2")
+        tree.link("/sys/class/block/md5/slaves/nvme0n1", to: "/sys/class/block/nvme0n1")
+        try tree.file("/sys/class/block/md5p1/partition", "1")
+            .file("/sys/class/block/md5p1/size", "5")
+        let found = SystemBlockDevices(tree: tree.tree).list()
+        let array = try #require(found.first { $0.name == "md5" })
+        #expect(array.members == ["/dev/nvme0n1", "/dev/sdb"])
+        #expect(array.bytes == 1 << 20)
+        // An array without members, as one is that is being taken away, is none.
+        #expect(found.map(\.name) == ["md5", "nvme0n1", "sda", "sdb", "vda"])
+    }
+
     @Test func `knows what the kernel knows`() throws {
         let tree = try machine()
         let found = SystemBlockDevices(tree: tree.tree).list()

@@ -65,6 +65,8 @@ final class SimulatedWorld: Sendable {
         let number: UInt8
         var bmc = BMCTrouble.none
         var agent = AgentTrouble.none
+        /// The arrays that the last image was written with.
+        var raid = WireRAIDLayout()
         var power = PowerState.off
         var networkOnce = false
         /// The address of what is in the BMC's drive.
@@ -180,11 +182,13 @@ final class SimulatedWorld: Sendable {
             var erased = WireErasedDisks()
             erased.disks = [proof]
             result.outcome = .erased(erased)
-        case .eraseMetadata:
+        case .eraseMetadata(let erase):
             machine.log.append("erased")
             machine.installed = nil
-            result.outcome = .erased(WireErasedDisks())
+            result.erased = WireErasedDisks()
+            if erase.hasRaid { result.erased.raid = WireBuiltRAID(made: erase.raid) }
         case .writeImage(let write):
+            machine.raid = write.raid
             machine.log.append("written")
             machine.writes += 1
             machine.installed = ImageID(write.image)
@@ -209,6 +213,12 @@ final class SimulatedWorld: Sendable {
             result.burnedIn.memoryBytes = 1 << 30
             result.burnedIn.loops = 2
             result.burnedIn.seconds = Double(order.seconds)
+        case .buildRaid(let build):
+            machine.log.append("built RAID")
+            result.outcome = .builtRaid(WireBuiltRAID(made: build.layout))
+        case .deleteRaid:
+            machine.log.append("took RAID away")
+            result.outcome = .builtRaid(WireBuiltRAID())
         case .applyStep, .validate, nil: return nil
         }
         return result
@@ -351,6 +361,8 @@ extension SimulatedWorld: AgentCommands {
         case .writeImage: "write"
         case .startRescue: "rescue"
         case .burnInMemory: "burn in"
+        case .buildRaid: "build RAID"
+        case .deleteRaid: "delete RAID"
         case .restart: "restart"
         case .applyStep, .validate, nil: "other"
         }

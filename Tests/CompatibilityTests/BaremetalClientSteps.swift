@@ -12,6 +12,11 @@ private let allocation = "aaaaaaaa-0000-4000-8000-000000000008"
 private let erase = #"[{"interface":"deploy","step":"erase_devices_metadata"}]"#
 private let hold = #"[{"interface":"deploy","step":"hold"}]"#
 
+private let mirror =
+    #"{"logical_disks":[{"size_gb":100,"raid_level":"1","controller":"software"}]}"#
+private let shownMirror =
+    #"{"logical_disks": [{"controller": "software", "raid_level": "1", "size_gb": 100}]}"#
+
 extension ClientStep {
     /// Every command, in an order in which each finds what it needs; `~` stands for a space in a value.
     static func all(folder: String, host: String) -> [ClientStep] {
@@ -43,7 +48,15 @@ extension ClientStep {
         .works("shard list", ["name": "s1", "count": "1"]),
         .works("node unset n1 --extra a --shard --owner --description"),
         .works("node show n1", ["extra": "{}", "shard": "", "owner": "", "description": ""]),
+        .refused(
+            #"node set n1 --target-raid-config {"logical_disks":[{"size_gb":1}]}"#,
+            "raid_level is required"
+        ),
+        .works("node set n1 --target-raid-config \(mirror)"),
+        .works("node show n1", ["target_raid_config": shownMirror]),
+        .works("node set n1 --raid-interface no-raid"),
         .refused("node set n1 --target-raid-config {}", "does not support raid"),
+        .works("node unset n1 --raid-interface"),
         .works("node maintenance set n1 --reason fans"),
         .works("node show n1", ["maintenance": "true", "maintenance_reason": "fans"]),
         .works("node list --maintenance", ["name": "n1"]),
@@ -116,8 +129,16 @@ extension ClientStep {
         .works("node show n1", without: ["inspection_finished_at": ""]),
         .works("node clean n1 --clean-steps \(erase) --wait 60"),
         .works("node show n1", ["provision_state": "manageable", "last_error": ""]),
+        .works(
+            #"node clean n1 --clean-steps [{"interface":"raid","step":"delete_configuration"},{"interface":"raid","step":"create_configuration"}] --wait 60"#
+        ),
+        .works("node unset n1 --target-raid-config"),
         .refused(
             #"node clean n1 --clean-steps [{"interface":"raid","step":"create_configuration"}]"#,
+            "no target RAID configuration"
+        ),
+        .refused(
+            #"node clean n1 --clean-steps [{"interface":"raid","step":"dance"}]"#,
             "node does not support this clean step"
         ),
         .works("node clean n1 --clean-steps \(hold) --disable-ramdisk"),
@@ -281,7 +302,7 @@ extension ClientStep {
             .works("driver list --type classic", without: ["name": "ipmi"]),
             .works("driver show ipmi", ["name": "ipmi", "default_power_interface": "ipmitool"]),
             .works("driver property list ipmi", ["property": "ipmi_address"]),
-            .refused("driver raid property list ipmi", "does not support raid"),
+            .works("driver raid property list ipmi", ["property": "raid_level"]),
             .showsNothing("driver passthru list ipmi"),
             .refused("driver passthru call ipmi dance", "no handler for it"),
             .works("conductor list", ["hostname": host, "alive": "true"]),

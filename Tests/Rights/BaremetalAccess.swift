@@ -236,12 +236,7 @@ package enum BaremetalAccess {
             Call("GET", "/v1/drivers", .systemReader),
             Call("GET", "/v1/drivers/{driver}", .systemReader),
             Call("GET", "/v1/drivers/{driver}/properties", .systemReader),
-            Call(
-                "GET",
-                "/v1/drivers/{driver}/raid/logical_disk_properties",
-                .systemReader,
-                missing: "does not support raid"
-            ),
+            Call("GET", "/v1/drivers/{driver}/raid/logical_disk_properties", .systemReader),
             // Ironic shows a project its own nodes here; ours keeps the racks to the installation.
             Call("GET", "/v1/chassis/{chassis}/nodes", .systemReader),
             Call("GET", "/v1/chassis/{chassis}/nodes/detail", .systemReader),

@@ -166,8 +166,8 @@ final class Invariants: Sendable {
         else { return }
         look()
         switch command.body {
-        case .inspect, .eraseMetadata, .eraseDisks, .writeImage, .startRescue, .restart,
-            .burnInMemory, nil:
+        case .inspect, .eraseMetadata, .eraseDisks, .writeImage, .startRescue, .buildRaid,
+            .deleteRaid, .restart, .burnInMemory, nil:
             let node = NodeID(command.node).flatMap { state.value.nodes[$0] }
             guard node?.command?.text != command.id || node?.attempt.number != command.attempt
             else { return }

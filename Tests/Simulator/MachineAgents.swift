@@ -211,18 +211,21 @@ extension SimulatedMachine {
     private func ramdiskSteps(_ parts: AgentParts) -> StepTable {
         var steps = commonSteps(parts)
         let devices = MachineDevices(disks: disks.map(\.device))
-        steps.eraseMetadata = EraseMetadata(
+        let raid = RAIDWork(
             devices: devices,
-            disks: MachineDisks(machine: self, life: parts.life, purpose: .erase, part: nil)
+            disks: MachineDisks(machine: self, life: parts.life, purpose: .erase, part: nil),
+            arrays: NoArrays(),
+            time: parts.time,
+            random: parts.random
         )
+        steps.buildRAID = BuildRAID(raid: raid)
+        steps.deleteRAID = DeleteRAID(raid: raid)
+        steps.eraseMetadata = EraseMetadata(raid: raid)
         let executor = executor
         steps.eraseDisks = EraseDisks(
             EraseDisks.Seams(
-                devices: devices,
-                disks: MachineDisks(machine: self, life: parts.life, purpose: .erase, part: nil),
                 drives: MachineDrives(),
-                time: parts.time,
-                random: parts.random,
+                raid: raid,
                 executor: { _ in executor }
             )
         )
@@ -233,6 +236,7 @@ extension SimulatedMachine {
                 sources: MachineImageSources(machine: self, time: parts.time, life: parts.life),
                 firmware: MachineVariables(machine: self),
                 fileSystems: NoFileSystems(),
+                arrays: NoArrays(),
                 time: parts.time,
                 random: parts.random,
                 executor: { _ in executor },
@@ -351,6 +355,8 @@ extension WireCommand {
         case .writeImage: "write"
         case .startRescue: "rescue"
         case .burnInMemory: "burn in"
+        case .buildRaid: "build RAID"
+        case .deleteRaid: "delete RAID"
         case .restart: "restart"
         case .applyStep(let step): "step \(step.step)"
         case .validate(let step): "validation \(step.step)"

@@ -247,3 +247,20 @@ struct MachineDrives: DriveChannels {
         throw SystemFailure("open \(path)", code: ENOTTY)
     }
 }
+
+/// The simulated kernel has no software RAID.
+struct NoArrays: RAIDArrays {
+    private func refuse() throws { throw SystemFailure("use software RAID", code: ENOTSUP) }
+
+    func create(_ order: ArrayOrder) async throws { try refuse() }
+
+    func assemble(
+        _ device: String,
+        level: RAIDLevel,
+        id: ArrayID,
+        members: [String]
+    ) async throws { try refuse() }
+
+    func stop(_ device: String) async throws { try refuse() }
+    func running() -> [String] { [] }
+}

@@ -110,6 +110,7 @@ struct ImageSection {
                     processes: SystemProcesses(),
                     mounts: SystemMounts()
                 ),
+                arrays: NoArrays(),
                 time: SystemTime(),
                 random: SystemRandom(),
                 executor: { OwnThread(name: $0) },
@@ -213,6 +214,23 @@ struct ImageSection {
         }
         return Figure(key, name, "s", .lower, values: values)
     }
+}
+
+/// This host's own arrays are left alone.
+private struct NoArrays: RAIDArrays {
+    private func refuse() throws { throw SystemFailure("use software RAID", code: ENOTSUP) }
+
+    func create(_ order: ArrayOrder) async throws { try refuse() }
+
+    func assemble(
+        _ device: String,
+        level: RAIDLevel,
+        id: ArrayID,
+        members: [String]
+    ) async throws { try refuse() }
+
+    func stop(_ device: String) async throws { try refuse() }
+    func running() -> [String] { [] }
 }
 
 /// A machine with this one disk.

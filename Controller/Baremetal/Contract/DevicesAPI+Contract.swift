@@ -13,8 +13,7 @@ extension Operation {
     static let setRAID = Operation(
         "Set the target RAID configuration",
         takes: .json(.document),
-        answers: .nothing,
-        refusals: [.notImplemented]
+        answers: .nothing
     )
     static let setBootMode = Operation(
         "Set the boot mode",
@@ -177,8 +176,7 @@ extension Operation {
     )
     static let showRAIDProperties = Operation(
         "Show the properties of logical disks",
-        answers: .ok(.map(of: .text)),
-        refusals: [.notImplemented]
+        answers: .ok(.map(of: .text))
     )
     static let listConductors = Operation(
         "List conductors",

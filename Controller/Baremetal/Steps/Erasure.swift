@@ -60,6 +60,8 @@ extension NodesService {
         try await apply(.commandDone(command, device: ""), to: node, cause: "the disks are erased")
         {
             $0.erasures = proofs
+            // What was recorded is gone, or was built anew on fresh disks.
+            if !$0.raidConfig.isEmpty { $0.take(erased.raid, of: $0.raidConfig, at: now) }
         } also: { transaction, node in
             for proof in proofs {
                 try transaction.recordEvent(of: node, proof.sentence, at: now)

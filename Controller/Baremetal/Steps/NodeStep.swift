@@ -36,6 +36,8 @@ package enum AgentStep: String, Sendable, Codable, CaseIterable {
     case eraseExpress
     case writeImage
     case burnInMemory
+    case buildRAID
+    case deleteRAID
 }
 
 /// One step of a plan, with everything that is needed to take it.

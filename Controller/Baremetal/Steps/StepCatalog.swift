@@ -67,27 +67,33 @@ package struct StepDescription: Sendable, Equatable {
 /// The steps of every driver with an agent, by Ironic's names.
 package enum StepCatalog {
     /// Steps of the agent and of the controller itself.
-    package static let all: [StepDescription] = [
-        StepDescription(
-            "deploy",
-            "erase_devices_metadata",
-            clean: 99,
-            deploy: 0,
-            work: .agent(.eraseMetadata)
-        ),
-        StepDescription("deploy", "erase_devices", clean: 0, work: .agent(.eraseDisks)),
-        StepDescription("deploy", "erase_devices_express", clean: 0, work: .agent(.eraseExpress)),
-        StepDescription(
-            "deploy",
-            "burnin_memory",
-            clean: 0,
-            isService: true,
-            work: .agent(.burnInMemory)
-        ),
-        writeImage,
-        chooseDisk,
-        bootInstance,
-    ]
+    package static let all: [StepDescription] =
+        [
+            StepDescription(
+                "deploy",
+                "erase_devices_metadata",
+                clean: 99,
+                deploy: 0,
+                work: .agent(.eraseMetadata)
+            ),
+            StepDescription("deploy", "erase_devices", clean: 0, work: .agent(.eraseDisks)),
+            StepDescription(
+                "deploy",
+                "erase_devices_express",
+                clean: 0,
+                work: .agent(.eraseExpress)
+            ),
+            StepDescription(
+                "deploy",
+                "burnin_memory",
+                clean: 0,
+                isService: true,
+                work: .agent(.burnInMemory)
+            ),
+            writeImage,
+            chooseDisk,
+            bootInstance,
+        ] + RAIDSteps.all
 
     /// The image is put on the disk.
     static let writeImage = StepDescription(

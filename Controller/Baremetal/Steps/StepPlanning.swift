@@ -166,6 +166,13 @@ extension NodesService {
             }
         }
         if found.work == .agent(.burnInMemory) { _ = try BurnIn(node) }
+        if found.interface == "raid" {
+            do {
+                try RAIDSteps.check(request, priority: request.priority ?? own, of: node)
+            } catch {
+                throw wrong(Fault(error).message)
+            }
+        }
         if found.work == .wait, let seconds = request.args["seconds"] {
             guard let number = seconds.wholeNumber,
                 (0...StepCatalog.waitSecondsMax).contains(number)
