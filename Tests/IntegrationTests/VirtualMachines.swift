@@ -20,6 +20,8 @@ final class VirtualMachines {
         let address: String
         /// What leads to the controller from another network; empty in its own.
         let router: String
+        /// How many disks it has; the first is `NAME.raw`, the second `NAME-1.raw`.
+        var disks = 1
     }
 
     static let gateway = "198.51.100.1"
@@ -45,6 +47,7 @@ final class VirtualMachines {
     ]
 
     let folder: TemporaryFolder
+    private let machines: [Machine]
     let port: UInt16
     private let bridge = "rdovm\(getpid() % 10_000)"
     private var process: BackgroundProcess?
@@ -54,7 +57,8 @@ final class VirtualMachines {
     var url: String { "http://127.0.0.1:\(port)" }
 
     /// Makes the network; nothing runs yet.
-    init() async throws {
+    init(_ machines: [Machine] = VirtualMachines.all) async throws {
+        self.machines = machines
         folder = try TemporaryFolder()
         port = try FreePorts.take()
         for arguments in [
@@ -69,11 +73,13 @@ final class VirtualMachines {
     /// Starts libvirt and the emulator, and waits until it answers.
     func start() async throws {
         let path = folder.path
-        for machine in Self.all {
-            try writeText(domain(machine), to: "\(path)/\(machine.name).xml")
+        for machine in machines {
+            let disks = Array(0..<machine.disks)
+            try writeText(domain(machine, disks), to: "\(path)/\(machine.name).xml")
+            let size = machine.disks == 1 ? 4 : 7
             try await Tool.require(
                 "truncate",
-                ["--size=4G", "\(path)/\(machine.name).raw"],
+                ["--size=\(size)G"] + disks.map { file(of: machine, disk: $0) },
                 budget: .seconds(10),
                 time: SystemTime()
             )
@@ -133,7 +139,39 @@ final class VirtualMachines {
         readText("\(folder.path)/\(machine.name).log") ?? ""
     }
 
-    private func domain(_ machine: Machine) -> String {
+    private func file(of machine: Machine, disk: Int) -> String {
+        "\(folder.path)/\(machine.name)\(disk == 0 ? "" : "-\(disk)").raw"
+    }
+
+    /// Switches a machine off, leaves it these disks only, and switches it on.
+    func changeDisks(of machine: Machine, to disks: [Int]) async throws {
+        let description = "\(folder.path)/\(machine.name)-changed.xml"
+        try writeText(domain(machine, disks), to: description)
+        try await virsh("destroy", machine.name)
+        try await virsh("define", description)
+        try await virsh("start", machine.name)
+    }
+
+    /// A command to our libvirt, which only its own namespace sees.
+    private func virsh(_ arguments: String...) async throws {
+        guard let host = process?.identity.pid else { return }
+        let result = try await Tool.require(
+            "pgrep",
+            ["--parent", "\(host)"],
+            budget: .seconds(10),
+            time: SystemTime()
+        )
+        let inside = result.output.split(whereSeparator: \.isNewline).first ?? ""
+        try await Tool.require(
+            "nsenter",
+            ["--target", "\(inside)", "--mount", "--pid", "virsh", "--connect", "qemu:///system"]
+                + arguments,
+            budget: .seconds(30),
+            time: SystemTime()
+        )
+    }
+
+    private func domain(_ machine: Machine, _ disks: [Int]) -> String {
         let code = "/usr/share/OVMF/OVMF_CODE_4M.fd"
         let variables = "/usr/share/OVMF/OVMF_VARS_4M.fd"
         let firmware =
@@ -158,12 +196,7 @@ final class VirtualMachines {
               <on_reboot>restart</on_reboot>
               <devices>
                 <emulator>/usr/bin/qemu-system-x86_64</emulator>
-                <disk type='file' device='disk'>
-                  <driver name='qemu' type='raw' cache='unsafe'/>
-                  <source file='\(folder.path)/\(machine.name).raw'/>
-                  <target dev='vda' bus='virtio'/>
-                  <serial>RDO-\(machine.name)</serial>
-                </disk>
+                \(disks.enumerated().map { disk(machine, $1, place: $0) }.joined(separator: "\n"))
                 <interface type='bridge'>
                   <source bridge='\(bridge)'/>
                   <mac address='\(machine.mac)'/>
@@ -177,6 +210,18 @@ final class VirtualMachines {
               </devices>
             </domain>
 
+            """
+    }
+
+    private func disk(_ machine: Machine, _ disk: Int, place: Int) -> String {
+        let serial = machine.disks == 1 ? machine.name : "\(machine.name)-\(disk)"
+        return """
+            <disk type='file' device='disk'>
+              <driver name='qemu' type='raw' cache='unsafe' discard='unmap' detect_zeroes='unmap'/>
+              <source file='\(file(of: machine, disk: disk))'/>
+              <target dev='\(place == 0 ? "vda" : "vdb")' bus='virtio'/>
+              <serial>RDO-\(serial)</serial>
+            </disk>
             """
     }
 }

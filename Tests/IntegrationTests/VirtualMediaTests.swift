@@ -13,7 +13,7 @@ import Testing
 )
 struct VirtualMediaTests {
     /// Where `rdo-ramdisk` wrote; `TEST_RAMDISK` names another place.
-    private static let ramdisk =
+    static let ramdisk =
         getenv("TEST_RAMDISK").map { String(cString: $0) }
         ?? RunningCloud.root + "/.build/quickstart/ramdisk"
 
@@ -45,7 +45,7 @@ struct VirtualMediaTests {
         try await machines.start()
         let api = try await ControllerAPI(controller)
         for machine in VirtualMachines.all {
-            try await register(machine, at: machines, api)
+            try await Self.register(machine, at: machines, api)
             try await api.provision(machine.name, "manage")
         }
         for machine in VirtualMachines.all {
@@ -220,16 +220,17 @@ struct VirtualMediaTests {
         return path
     }
 
-    private func register(
+    static func register(
         _ machine: VirtualMachines.Machine,
         at machines: VirtualMachines,
-        _ api: ControllerAPI
+        _ api: ControllerAPI,
+        more: String = ""
     ) async throws {
         let route = """
             {"network": "198.51.100.0", "netmask": "255.255.255.0", "gateway": "\(machine.router)"}
             """
         let body = """
-            {"name": "\(machine.name)", "driver": "redfish", "boot_interface": "redfish-virtual-media",
+            {"name": "\(machine.name)", "driver": "redfish", "boot_interface": "redfish-virtual-media"\(more),
              "driver_info": {"redfish_address": "\(machines.url)",
                "redfish_system_id": "/redfish/v1/Systems/\(machine.uuid)",
                "redfish_username": "\(RedfishEmulator.user)",
@@ -381,6 +382,19 @@ struct ControllerAPI {
             "PUT",
             "/v1/nodes/\(node)/states/provision",
             #"{"target": "\#(target)"}"#
+        )
+    }
+
+    /// Asks for a manual cleaning with these steps, `interface.step` each.
+    func clean(_ node: String, _ steps: [String]) async throws {
+        let list = steps.map { step in
+            let parts = step.split(separator: ".")
+            return #"{"interface": "\#(parts[0])", "step": "\#(parts[1])"}"#
+        }
+        _ = try await call(
+            "PUT",
+            "/v1/nodes/\(node)/states/provision",
+            #"{"target": "clean", "clean_steps": [\#(list.joined(separator: ", "))]}"#
         )
     }
 
