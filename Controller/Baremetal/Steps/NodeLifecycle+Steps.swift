@@ -161,7 +161,8 @@ extension Node {
             job.installation.mayBeAway = true
             state = .servicing(job: job)
         case .agent(.eraseMetadata), .agent(.eraseDisks), .agent(.eraseExpress),
-            .agent(.writeImage), .chooseDisk, .bootInstance:
+            .agent(.writeImage), .agent(.buildRAID), .agent(.deleteRAID), .chooseDisk,
+            .bootInstance:
             fail(
                 .serviceFailed(installation: job.installation),
                 "cannot service node \(label): \(step.id) does not leave its system alone"
