@@ -51,13 +51,7 @@ extension NodeQuery {
         retired = try truth("retired")
         sharded = try truth("sharded")
         includesParts = try truth("include_children") ?? false
-        instanceID = request.query("instance_uuid")
-        if let instanceID, NodeID(instanceID) == nil {
-            throw Fault(
-                .invalid,
-                "cannot filter by instance_uuid “\(instanceID.prefix(40))”: it is no UUID"
-            )
-        }
+        instanceID = try Self.uuid(request.query("instance_uuid"))
         instanceName = request.query("instance_name")
         chassis = request.query("chassis_uuid")
         driver = request.query("driver")
@@ -75,15 +69,7 @@ extension NodeQuery {
             isEmpty = parent == nil
         }
         // Trouble of ours is an obstacle that passes, never a fault; and there is one conductor.
-        if let fault = request.query("fault") {
-            guard Self.faults.contains(fault) else {
-                throw Fault(
-                    .invalid,
-                    "cannot filter by fault “\(fault.prefix(40))”: it must be one of \(Self.faults.joined(separator: ", "))"
-                )
-            }
-            isEmpty = fault != "none"
-        }
+        if try Self.isTrouble(request.query("fault")) { isEmpty = true }
         if let conductor = request.query("conductor"), conductor != host { isEmpty = true }
         limit = try call.limit()
         let order = try call.order()
@@ -92,5 +78,27 @@ extension NodeQuery {
         }
         sortKey = key
         descending = order.descending
+    }
+
+    private static func uuid(_ text: String?) throws -> String? {
+        guard text == nil || NodeID(text ?? "") != nil else {
+            throw Fault(
+                .invalid,
+                "cannot filter by instance_uuid “\(text?.prefix(40) ?? "")”: it is no UUID"
+            )
+        }
+        return text
+    }
+
+    /// Whether only nodes with some fault are asked for.
+    private static func isTrouble(_ fault: String?) throws -> Bool {
+        guard let fault else { return false }
+        guard faults.contains(fault) else {
+            throw Fault(
+                .invalid,
+                "cannot filter by fault “\(fault.prefix(40))”: it must be one of \(faults.joined(separator: ", "))"
+            )
+        }
+        return fault != "none"
     }
 }
