@@ -54,7 +54,7 @@ actor LoaderMirror {
     func holders() throws -> [Holder] {
         try volume.members.map { path in
             let disk = try seams.disks.open(path, exclusive: false)
-            guard let table = disk.partitionTable(),
+            guard let table = disk.partitionTable()?.gpt,
                 let (number, partition) = table.partitions.first(where: {
                     $0.partition.type == .efiSystem && $0.partition.name == RAIDPlan.efiName
                 })

@@ -98,9 +98,8 @@ package struct RAIDWork: Sendable {
     /// Whether the disk itself or one of its partitions has a superblock.
     private func holdsMember(_ disk: any Disk) throws(SystemFailure) -> Bool {
         if try RAIDSuperblock.isMember(disk) { return true }
-        guard let table = disk.partitionTable() else { return false }
-        for (_, partition) in table.partitions {
-            let part = DiskPart(disk: disk, range: table.range(of: partition))
+        for range in disk.partitionTable()?.partitionRanges ?? [] {
+            let part = DiskPart(disk: disk, range: range)
             if try RAIDSuperblock.isMember(part) { return true }
         }
         return false
@@ -176,7 +175,7 @@ package struct RAIDWork: Sendable {
         for device in physicalDisks() {
             do throws(SystemFailure) {
                 let disk = try disks.open(device.path, exclusive: false)
-                guard let table = disk.partitionTable() else { continue }
+                guard let table = disk.partitionTable()?.gpt else { continue }
                 for (number, partition) in table.partitions where partition.type == .linuxRAID {
                     let range = table.range(of: partition)
                     guard let id = try RAIDSuperblock.array(of: DiskPart(disk: disk, range: range))
@@ -247,7 +246,7 @@ package struct RAIDWork: Sendable {
             let disk = try disks.open(device.path, exclusive: true)
             let head = try disk.bytes(0..<512)
             let hasTable =
-                disk.partitionTable()?.partitions.isEmpty == false
+                disk.partitionTable()?.partitionRanges.isEmpty == false
                 || head[510...] == [0x55, 0xaa]
                     && (0..<4).contains { ![0, 0xee].contains(head[450 + 16 * $0]) }
             let isMember = try holdsMember(disk)

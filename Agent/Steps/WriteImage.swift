@@ -94,9 +94,9 @@ package struct WriteImage: StepRunner {
                 )
                 try await filler.run()
             }
-            if let mirror, let (_, partition) = layout.efiSystem {
+            if let mirror, let table = layout.table.gpt, let (_, partition) = layout.efiSystem {
                 let holders = try await mirror.holders()
-                try await mirror.fill(holders, from: layout.table.range(of: partition))
+                try await mirror.fill(holders, from: table.range(of: partition))
             }
             written.device = choice.disk.path
             written.serial = choice.disk.serial

@@ -140,6 +140,14 @@ package enum DiskTable: Sendable, Equatable {
         gpt?.partitions.first { $0.partition.type == .efiSystem }
     }
 
+    /// Where each partition lies, in bytes.
+    package var partitionRanges: [Range<Int64>] {
+        switch self {
+        case .gpt(let table): table.partitions.map { table.range(of: $0.partition) }
+        case .msdos(let table): table.partitions.map { table.range(of: $0.entry) }
+        }
+    }
+
     /// The bytes of every partition that may be a config drive, at most `bytes` of each.
     ///
     /// They are known by their name where the table has names, else by being of `bytes` exactly.

@@ -44,7 +44,7 @@ private final class Rack: BlockDevices, DiskAccess {
             return Mirror(parts: parts)
         }
         if arrays.running().contains(path) { return volume }
-        guard let disk = whole[String(path.dropLast())], let table = disk.partitionTable(),
+        guard let disk = whole[String(path.dropLast())], let table = disk.partitionTable()?.gpt,
             let part = table.partitions.first(where: { "\($0.number)" == path.suffix(1) })
         else { throw SystemFailure("open \(path)", code: ENOENT) }
         return DiskPart(disk: disk, range: table.range(of: part.partition))
@@ -113,7 +113,7 @@ struct `Building software RAID` {
         #expect(order.members == ["/dev/sda2", "/dev/sdb2"])
         #expect(volume.array == order.id.description)
         for disk in rack.whole.values {
-            #expect(disk.partitionTable()?.partitions.count == 2)
+            #expect(disk.partitionTable()?.partitionRanges.count == 2)
         }
     }
 
@@ -280,7 +280,7 @@ struct `An image on software RAID` {
         #expect(order.members == ["/dev/sda1", "/dev/sdb1"])
         // The first disk's entry is first, the second disk's follows.
         let ids = ["/dev/sda", "/dev/sdb"].map { path in
-            rack.whole[path]?.partitionTable()?.partitions.first?.partition.id.bytes ?? []
+            rack.whole[path]?.partitionTable()?.gpt?.partitions.first?.partition.id.bytes ?? []
         }
         let boot = firmware.value("BootOrder") ?? []
         #expect(boot.count == 4)
