@@ -109,7 +109,7 @@ final class ProofDesk: Sendable {
             case .problem(let words):
                 return (tell("the machine cannot prove itself: \(words.prefix(200))"), nil)
             case .eventRecord(let number):
-                guard MachineProof.recordNumbers.contains(number) else {
+                guard let record = UInt16(exactly: number) else {
                     return (tell("the machine names no record of its BMC"), nil)
                 }
                 switch own.stage {
@@ -120,7 +120,7 @@ final class ProofDesk: Sendable {
                 }
                 own.stage = .checking
                 let data = Self.data(own.challenge, key)
-                let job = Job(key: key, node: node, record: UInt16(number), data: data)
+                let job = Job(key: key, node: node, record: record, data: data)
                 return (tell("its BMC is being asked", 2), job)
             }
         }

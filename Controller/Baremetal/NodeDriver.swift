@@ -28,8 +28,10 @@ package struct NodeDriver: Sendable {
     package var sensors: (any SensorControl)?
     package var eventLog: (any EventLogControl)?
     package var network: (any NetworkControl)?
-    /// `nil` where no machine can prove itself through its BMC.
+    /// Where a machine proves itself by a record of its BMC's event log, read by its number; `nil` where that cannot be.
     package var records: (any EventRecordControl)?
+    /// The same by a record that is looked for.
+    package var recordSearch: (any EventSearchControl)?
     /// `nil` where the password of a BMC's user cannot be changed.
     package var credentials: (any CredentialControl)?
     /// `nil` where BMCs of this kind send no events.
@@ -69,7 +71,7 @@ package struct NodeDriver: Sendable {
     package static func redfish(
         _ control: some PowerControl & FirmwareControl & BIOSControl & MediaControl
             & IndicatorControl & SensorControl & EventControl & FirmwareUpdateControl
-            & CredentialControl
+            & CredentialControl & EventSearchControl
     ) -> NodeDriver {
         var driver = NodeDriver(
             name: "redfish",
@@ -85,6 +87,7 @@ package struct NodeDriver: Sendable {
         driver.sensors = control
         driver.events = control
         driver.credentials = control
+        driver.recordSearch = control
         let bmc: @Sendable (Node) throws -> BMC = { try $0.driverInfo.redfish(label: $0.label) }
         driver.steps = DriverStepGroup([
             BIOSSteps(control, bmc: bmc), FirmwareSteps(control, bmc: bmc),

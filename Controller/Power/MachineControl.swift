@@ -307,6 +307,23 @@ package protocol EventRecordControl: Sendable {
     func forget(_ number: UInt16, of bmc: BMC) async throws
 }
 
+/// Looks for a record that a machine wrote into its BMC's event log, where records cannot be read by their numbers.
+package protocol EventSearchControl: Sendable {
+    /// Looks through the event log of one machine, and of no other behind the same BMC.
+    /// - Throws: `PowerFault`; of reason `unsupported` when there is no event log.
+    func search(for record: EventRecord, of bmc: BMC) async throws -> EventSearch
+}
+
+/// What an event log shows of a record.
+package enum EventSearch: Sendable, Equatable {
+    /// This record.
+    case found
+    /// Records of its type, all of them other ones.
+    case others
+    /// None of its type, or it is longer than what is read of it.
+    case nothing
+}
+
 /// What a record of an event log holds.
 package struct EventRecord: Sendable, Equatable {
     package let type: UInt8

@@ -13,7 +13,10 @@ package enum MachineProof {
     package static let dataBytes = 13
     /// Type of the record: of those without a timestamp that are the system's own (IPMI 2.0, section 32.3).
     package static let recordType: UInt8 = 0xeb
-    /// The numbers that a record may have; 0 and 0xffff mean the first and the last one.
+    /// The numbers by which a record can be read; 0 and 0xffff mean the first and the last one.
+    ///
+    /// BMCs that keep what machines write in a log of another kind give 0xffff (openbmc/intel-ipmi-oem); there the record
+    /// is looked for.
     package static let recordNumbers: ClosedRange<UInt32> = 1...0xfffe
 
     private static let purpose = Array("rdo machine proof 1\0".utf8)

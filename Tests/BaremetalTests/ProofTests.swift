@@ -97,6 +97,28 @@ private final class MemoryLogs: EventRecordControl {
         }
     }
 
+    @Test func `a record without a number of its own is not read by its number`() async throws {
+        let bench = try Bench()
+        let id = try await bench.register()
+        for number in [UInt16(0), 0xffff] {
+            logs.records.withLock {
+                $0["bmc1", default: [:]][number] = EventRecord(
+                    type: MachineProof.recordType,
+                    data: data
+                )
+            }
+            guard case .impossible = await service(bench).check(number, holds: data, of: id) else {
+                Issue.record("record \(number) is read")
+                return
+            }
+            await service(bench).forget(number, of: id)
+            #expect(
+                logs.records.withLock { $0["bmc1"]?[number] } != nil,
+                "the last record may be another by now"
+            )
+        }
+    }
+
     @Test func `a silent BMC is no refusal, and a driver without event logs cannot tell`()
         async throws
     {
@@ -125,6 +147,7 @@ private final class MemoryLogs: EventRecordControl {
         #expect(driver.eventLog != nil)
         #expect(driver.network != nil)
         #expect(driver.records != nil)
+        #expect(driver.recordSearch == nil)
         #expect(driver.steps == nil)
     }
 

@@ -80,13 +80,13 @@ extension Fuzzing {
         }
 
         @Test func `what Redfish services answer`() async throws {
-            let samples = try ["plain", "action-info", "two-systems", "events", "accounts"].flatMap
-            { name in
-                let file = "Tests/PowerTests/Recordings/\(name).json"
-                let recording = try JSONValue(parsing: Self.bytes(file))
-                return (recording["documents"]?.members ?? [:]).sorted { $0.key < $1.key }
-                    .map(\.value.canonicalBytes)
-            }
+            let samples = try ["plain", "action-info", "two-systems", "events", "accounts", "log"]
+                .flatMap { name in
+                    let file = "Tests/PowerTests/Recordings/\(name).json"
+                    let recording = try JSONValue(parsing: Self.bytes(file))
+                    return (recording["documents"]?.members ?? [:]).sorted { $0.key < $1.key }
+                        .map(\.value.canonicalBytes)
+                }
             let words = ["@odata.id", "//", "../", "%2e", "http://", "\\u0000", "#", "?"]
             let bmc = BMC(
                 host: "192.0.2.1",
@@ -146,6 +146,10 @@ extension Fuzzing {
             let readings = RedfishAnswer.readings(document)
             try demand(readings.count <= RedfishAnswer.sensorsMax, "too many sensors")
             _ = RedfishAnswer.adapter(document)
+            for entry in document["Members"]?.elements ?? [] {
+                guard let record = RedfishAnswer.record(entry) else { continue }
+                try demand(record.data.count == 13, "a record of another length")
+            }
             let medium = RedfishMedium(document)
             let root = RedfishRoot(document)
             var links = [root.systems, root.sessions, medium?.insert?.target]
@@ -153,7 +157,7 @@ extension Fuzzing {
             links += RedfishAnswer.links(document["Members"])
             if let system = try? RedfishSystem(document) {
                 links += [system.bios, system.secureBoot, system.reset?.target]
-                links += system.managers + system.chassis
+                links += system.managers + system.chassis + [system.logs]
             }
             for case let link? in links {
                 guard let path = try? bmc.path(of: link) else { continue }

@@ -135,7 +135,12 @@ final class RedfishDouble: Sendable {
         let body =
             buffer.readableBytes == 0
             ? nil : try JSONValue(parsing: Array(buffer.readableBytesView))
-        return state.withLock { respond(to: asked.method, plain, headers, body, &$0) }
+        return state.withLock { state in
+            // Pages of a list are documents of their own.
+            let whole = request.uri.query.map { "\(plain)?\($0)" } ?? plain
+            let place = state.documents[whole] == nil ? plain : whole
+            return respond(to: asked.method, place, headers, body, &state)
+        }
     }
 
     /// An answer that stands in the recording as it is.

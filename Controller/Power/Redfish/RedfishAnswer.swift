@@ -140,6 +140,7 @@ struct RedfishSystem: Equatable {
     let secureBoot: String?
     let bios: String?
     let virtualMedia: String?
+    let logs: String?
     let managers: [String]
     let chassis: [String]
 
@@ -172,6 +173,7 @@ struct RedfishSystem: Equatable {
         secureBoot = RedfishAnswer.link(document["SecureBoot"])
         bios = RedfishAnswer.link(document["Bios"])
         virtualMedia = RedfishAnswer.link(document["VirtualMedia"])
+        logs = RedfishAnswer.link(document["LogServices"])
         managers = RedfishAnswer.links(document["Links"]?["ManagedBy"])
         chassis = RedfishAnswer.links(document["Links"]?["Chassis"])
     }

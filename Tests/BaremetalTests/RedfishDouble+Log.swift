@@ -1,0 +1,1 @@
+../PowerTests/RedfishDouble+Log.swift
