@@ -81,7 +81,7 @@ extension FirmwareVariables {
     ) throws(SystemFailure) -> String {
         let wanted = copy == 1 ? Self.bootEntryTitle : "\(Self.bootEntryTitle) \(copy)"
         let option = loadOption(number, partition, wanted)
-        let entries = names().filter(isBootEntry)
+        let entries = Set(names().filter(isBootEntry))
         let ours = entries.sorted().first { title(value($0) ?? []) == wanted }
         let free = (0...0xffff).lazy.map { bootName(UInt16($0)) }.first { !entries.contains($0) }
         guard let name = ours ?? free else {

@@ -183,6 +183,9 @@ final class MemoryDisk: Disk {
     /// Writes that touch the range go wrong silently.
     func lie(about range: Range<Int64>) { state.withLock { $0.lies = range } }
 
+    /// Another disk with what is stored on this one.
+    var copy: MemoryDisk { state.withLock { MemoryDisk(geometry, $0.durable) } }
+
     /// The disk after the power came back.
     func afterPowerCut(_ random: SeededRandom) -> MemoryDisk {
         state.withLock { state in

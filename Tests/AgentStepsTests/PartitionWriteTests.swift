@@ -278,46 +278,47 @@ struct `An ephemeral partition that is to be kept` {
         }
         func used() async throws -> MemoryDisk {
             let disk = MemoryDisk(bytes: diskBytes)
-            _ = try await rig(old).write(order(old, preserve: false), to: disk)
+            _ = try await rig(self.old).write(order(self.old, preserve: false), to: disk)
             try disk.put(noise(16 << 20, seed: 50), at: mebibyte)
             try disk.flush()
             return disk.afterPowerCut(SeededRandom(seed: 0))
         }
-        let first = try await used()
+        let old = try await used()
+        let first = old.copy
         _ = try await rig(image).write(order(image, preserve: true), to: first)
         let content = noise(16 << 20, seed: 50)
         try #require(first.changes.count > 15)
         for number in 0...first.changes.count {
-            let disk = try await used()
+            let disk = old.copy
             let before = disk.partitionTable()
             disk.cut(before: number)
             // Only the last run has power to the end.
             _ = try? await rig(image).write(order(image, preserve: true), to: disk)
             let after = disk.afterPowerCut(SeededRandom(seed: UInt64(number)))
             #expect(try after.bytes(mebibyte..<(17 * mebibyte)) == content)
-            guard case .msdos(let old) = before, case .msdos(let new) = after.partitionTable()
+            guard case .msdos(let before) = before, case .msdos(let new) = after.partitionTable()
             else {
                 Issue.record("cut before change \(number): no msdos table")
                 continue
             }
-            #expect(old.diskID == new.diskID)
-            #expect(old.partitions.first?.entry == new.partitions.first?.entry)
+            #expect(before.diskID == new.diskID)
+            #expect(before.partitions.first?.entry == new.partitions.first?.entry)
         }
         let refusal = await #expect(throws: StepFailure.self) {
-            let disk = try await used()
-            return try await rig(image).write(image.partitionOrder(preserve: true), to: disk)
+            try await rig(image).write(image.partitionOrder(preserve: true), to: old.copy)
         }
         #expect(refusal?.message.contains("in a table of this kind") == true)
     }
 
     @Test func `survives a power cut at every moment, and the next run finds it`() async throws {
-        let (first, _, _) = try await used()
+        let (old, range, content) = try await used()
+        let id = try identity(old)
+        let first = old.copy
         _ = try await rig(image).write(image.partitionOrder(preserve: true), to: first)
         let count = first.changes.count
         try #require(count > 20)
         for number in 0...count {
-            let (disk, range, content) = try await used()
-            let id = try identity(disk)
+            let disk = old.copy
             disk.cut(before: number)
             // Only the last run has power to the end.
             _ = try? await rig(image).write(image.partitionOrder(preserve: true), to: disk)

@@ -171,17 +171,7 @@ final class SimulatedWorld: Sendable {
         case .eraseDisks:
             machine.log.append("erased all")
             machine.installed = nil
-            var proof = WireErasedDisks.Disk()
-            proof.name = "/dev/sda"
-            proof.serial = "S1"
-            proof.sizeBytes = 8 << 30
-            proof.zeroedBytes = 8 << 30
-            proof.method = "ATA security erase unit"
-            proof.check = "66 marks written before are gone"
-            proof.seconds = .infinity
-            var erased = WireErasedDisks()
-            erased.disks = [proof]
-            result.outcome = .erased(erased)
+            result.outcome = .erased(Self.erasedDisks)
         case .eraseMetadata(let erase):
             machine.log.append("erased")
             machine.installed = nil
@@ -222,6 +212,20 @@ final class SimulatedWorld: Sendable {
         case .applyStep, .validate, nil: return nil
         }
         return result
+    }
+
+    private static var erasedDisks: WireErasedDisks {
+        var proof = WireErasedDisks.Disk()
+        proof.name = "/dev/sda"
+        proof.serial = "S1"
+        proof.sizeBytes = 8 << 30
+        proof.zeroedBytes = 8 << 30
+        proof.method = "ATA security erase unit"
+        proof.check = "66 marks written before are gone"
+        proof.seconds = .infinity
+        var erased = WireErasedDisks()
+        erased.disks = [proof]
+        return erased
     }
 
     private func boot(_ machine: inout Machine) {
