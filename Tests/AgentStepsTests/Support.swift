@@ -97,3 +97,16 @@ func noise(_ count: Int, seed: UInt64) -> [UInt8] {
 func bytes(_ number: some FixedWidthInteger) -> [UInt8] {
     withUnsafeBytes(of: number.littleEndian) { Array($0) }
 }
+
+/// Whether the bytes are the same; `==` takes a second for 50 MB in a debug build.
+func isSame(_ one: [UInt8], _ other: [UInt8]) -> Bool {
+    one.withUnsafeBytes { first in
+        other.withUnsafeBytes { second in
+            guard first.count == second.count else { return false }
+            guard let start = first.baseAddress, let otherStart = second.baseAddress else {
+                return true
+            }
+            return memcmp(start, otherStart, first.count) == 0
+        }
+    }
+}
