@@ -5,6 +5,29 @@ import Harness
 import HostTools
 import Testing
 
+/// What the controller tells of a node's arrays.
+private struct Built: Decodable {
+    struct Disk: Decodable {
+        let raidLevel: String
+        let sizeBytes: Int64
+
+        enum CodingKeys: String, CodingKey {
+            case raidLevel = "raid_level"
+            case sizeBytes = "size_bytes"
+        }
+    }
+
+    struct Config: Decodable {
+        let logicalDisks: [Disk]
+
+        enum CodingKeys: String, CodingKey { case logicalDisks = "logical_disks" }
+    }
+
+    let raidConfig: Config
+
+    enum CodingKeys: String, CodingKey { case raidConfig = "raid_config" }
+}
+
 /// Software RAID on a real machine with UEFI: built by the ramdisk, started by the firmware, and by the other disk
 /// once the first is gone.
 @Suite(
@@ -19,28 +42,54 @@ struct RAIDVirtualMediaTests {
         isUEFI: true,
         address: "198.51.100.12",
         router: "",
-        disks: 2
+        disks: 4
     )
 
     /// What our ramdisk's kernel needs for arrays on these machines' disks.
     private static let modules = [
-        "virtio_pci", "virtio_blk", "md_mod", "raid0", "raid1", "ext4", "nls_cp437", "nls_ascii",
+        "virtio_pci", "virtio_blk", "md_mod", "raid1", "raid10", "ext4", "nls_cp437", "nls_ascii",
         "vfat",
     ]
 
-    @Test func `a mirror is built, takes an image, and starts from either disk`() async throws {
-        let machines = try await VirtualMachines([Self.machine])
+    @Test func `each level is built, a mirror takes an image, and starts from any disk`()
+        async throws
+    {
+        try await with(Self.machine) { try await run($0, $1) }
+    }
+
+    /// Runs a test with a controller and one machine, which its BMC manages, whose arrays the agent makes.
+    private func with(
+        _ machine: VirtualMachines.Machine,
+        _ test: (VirtualMachines, ControllerAPI) async throws -> Void
+    ) async throws {
+        let machines = try await VirtualMachines([machine])
         do {
-            try await run(machines)
+            let controller = try await start(machines)
+            let api = try await ControllerAPI(controller)
+            try await VirtualMediaTests.register(
+                machine,
+                at: machines,
+                api,
+                more: #", "raid_interface": "agent""#
+            )
+            try await api.provision(machine.name, "manage")
+            try await api.wait(machine.name, for: "manageable", within: .seconds(60))
+            let mode = machine.isUEFI ? "uefi" : "bios"
+            let patch = """
+                [{"op": "add", "path": "/properties/capabilities", "value": "boot_mode:\(mode)"}]
+                """
+            _ = try await api.call("PATCH", "/v1/nodes/\(machine.name)", patch)
+            try await test(machines, api)
+            #expect(try await controller.stop())
         } catch {
-            let words = machines.console(of: Self.machine).suffix(4000)
+            let words = machines.console(of: machine).suffix(4000)
             let said = (readText(machines.log) ?? "").suffix(1500)
             Issue.record("\(error); libvirt: \(said); the console: \(words)")
         }
         try await machines.end()
     }
 
-    private func run(_ machines: VirtualMachines) async throws {
+    private func start(_ machines: VirtualMachines) async throws -> RunningController {
         let gateway = VirtualMachines.gateway
         let controller = try await RunningController(
             settings: [
@@ -52,36 +101,34 @@ struct RAIDVirtualMediaTests {
         try #require(symlink(VirtualMediaTests.ramdisk + "/media.iso", served) == 0)
         try await controller.start()
         try await machines.start()
-        let api = try await ControllerAPI(controller)
-        let name = Self.machine.name
-        try await VirtualMediaTests.register(
-            Self.machine,
-            at: machines,
-            api,
-            more: #", "raid_interface": "agent""#
-        )
-        try await api.provision(name, "manage")
-        try await api.wait(name, for: "manageable", within: .seconds(60))
-        _ = try await api.call(
-            "PATCH",
-            "/v1/nodes/\(name)",
-            #"[{"op": "add", "path": "/properties/capabilities", "value": "boot_mode:uefi"}]"#
-        )
-        try await build(api)
-        try await deploy(machines, api)
-        try await start(machines, "both disks", "[2/2] [UU]", times: 1)
-        // The EFI system partitions are a mirror of their own.
-        let words = machines.console(of: Self.machine).components(separatedBy: "STARTED").last ?? ""
-        #expect(words.contains("super 1.0 [2/2] [UU]"), "\(words.prefix(3000))")
-        // The machine goes on without its first disk.
-        try await machines.changeDisks(of: Self.machine, to: [1])
-        try await start(machines, "the second disk", "[2/1] [_U]", times: 2)
-        try await machines.changeDisks(of: Self.machine, to: [0])
-        try await start(machines, "the first disk", "[2/1] [U_]", times: 3)
-        #expect(try await controller.stop())
+        return controller
     }
 
-    /// Builds a mirror by a manual cleaning, then lets an automated one keep it.
+    private func run(_ machines: VirtualMachines, _ api: ControllerAPI) async throws {
+        try await build(api)
+        try await deploy(machines, api)
+        try await start(machines, "both disks", "[4/4] [UUUU]", times: 1)
+        // The EFI system partitions are a mirror of their own.
+        let words = machines.console(of: Self.machine).components(separatedBy: "STARTED").last ?? ""
+        #expect(words.contains("super 1.0 [4/4] [UUUU]"), "\(words.prefix(3000))")
+        #expect(words.contains("active raid10 "), "\(words.prefix(3000))")
+        // The machine goes on without its first disk.
+        try await machines.changeDisks(of: Self.machine, to: [1])
+        try await start(machines, "the second disk", "[4/1] [_U__]", times: 2)
+        try await machines.changeDisks(of: Self.machine, to: [0])
+        try await start(machines, "the first disk", "[4/1] [U___]", times: 3)
+    }
+
+    /// Two volumes, the first of them the mirror that takes the image.
+    private func volumes(_ level: String) -> String {
+        """
+        {"logical_disks": [
+          {"size_gb": 4, "raid_level": "1", "controller": "software", "is_root_volume": true},
+          {"size_gb": "MAX", "raid_level": "\(level)", "controller": "software", "volume_name": "data"}]}
+        """
+    }
+
+    /// Builds every level by manual cleanings, then lets an automated one keep the last.
     private func build(_ api: ControllerAPI) async throws {
         let node = "/v1/nodes/\(Self.machine.name)"
         _ = try await api.call(
@@ -90,46 +137,66 @@ struct RAIDVirtualMediaTests {
             """
             {"logical_disks": [
               {"size_gb": "MAX", "raid_level": "0", "controller": "software", "volume_name": "data"},
-              {"size_gb": 5, "raid_level": "1", "controller": "software", "is_root_volume": true}]}
+              {"size_gb": 4, "raid_level": "1", "controller": "software", "is_root_volume": true}]}
             """
         )
         // The first must be a mirror.
         await #expect(throws: Fault.self) {
             try await api.clean(Self.machine.name, ["raid.create_configuration"])
         }
-        _ = try await api.call(
-            "PUT",
-            node + "/states/raid",
-            """
-            {"logical_disks": [
-              {"size_gb": 5, "raid_level": "1", "controller": "software", "is_root_volume": true},
-              {"size_gb": "MAX", "raid_level": "0", "controller": "software", "volume_name": "data"}]}
-            """
-        )
-        try await api.clean(
-            Self.machine.name,
-            ["raid.delete_configuration", "raid.create_configuration"]
-        )
-        try await api.wait(Self.machine.name, for: "manageable", within: .seconds(180))
-        let first = try await api.member(node, "raid_config")
-        #expect(first.contains("/dev/md0") && first.contains("/dev/md1"), "\(first)")
-        #expect(first.contains("RDO-r0-0") && first.contains("RDO-r0-1"), "\(first)")
+        var first = ""
+        // Each disk leaves 2.4 GiB to its second member; what parity and copies take is not the volume's.
+        for (level, gibibytes) in [("0", 9), ("6", 4), ("5", 7)] {
+            _ = try await api.call("PUT", node + "/states/raid", volumes(level))
+            try await api.clean(
+                Self.machine.name,
+                ["raid.delete_configuration", "raid.create_configuration"]
+            )
+            try await api.wait(Self.machine.name, for: "manageable", within: .seconds(180))
+            first = try await built(api, level, gibibytes)
+        }
         try await api.provision(Self.machine.name, "provide")
         try await api.wait(Self.machine.name, for: "available", within: .seconds(180))
-        let second = try await api.member(node, "raid_config")
-        #expect(second.contains("/dev/md0") && second.contains("/dev/md1"), "\(second)")
-        #expect(first != second, "the arrays are new")
+        #expect(try await built(api, "5", 7) != first, "the arrays are new")
     }
 
+    /// Checks what the agent told of the arrays that it made.
+    /// - Returns: all that it told.
+    private func built(
+        _ api: ControllerAPI,
+        _ level: String,
+        _ gibibytes: Int
+    ) async throws -> String {
+        let told = try await api.call("GET", "/v1/nodes/\(Self.machine.name)")
+        let node = try JSONDecoder().decode(Built.self, from: Data(told.utf8))
+        let disks = node.raidConfig.logicalDisks
+        #expect(disks.map(\.raidLevel) == ["1", level], "\(told)")
+        #expect(disks.map { Int($0.sizeBytes >> 30) } == [3, gibibytes], "\(told)")
+        let serials = (0..<Self.machine.disks).map { "RDO-\(Self.machine.name)-\($0)" }
+        #expect(serials.allSatisfy(told.contains), "\(told)")
+        return try await api.member("/v1/nodes/\(Self.machine.name)", "raid_config")
+    }
+
+    /// Builds level 1+0 as a step of the deployment, which then writes the image.
     private func deploy(_ machines: VirtualMachines, _ api: ControllerAPI) async throws {
         let image = try await makeImage(in: machines.folder.path)
         let id = try await api.upload(image, named: "mirrored")
         let patch = """
             [{"op": "add", "path": "/instance_info/image_source", "value": "\(id)"}]
             """
-        _ = try await api.call("PATCH", "/v1/nodes/\(Self.machine.name)", patch)
-        try await api.provision(Self.machine.name, "active")
+        let node = "/v1/nodes/\(Self.machine.name)"
+        _ = try await api.call("PATCH", node, patch)
+        _ = try await api.call(
+            "PUT",
+            node + "/states/provision",
+            """
+            {"target": "active", "deploy_steps": [
+              {"interface": "raid", "step": "apply_configuration", "priority": 90,
+               "args": {"raid_config": \(volumes("1+0"))}}]}
+            """
+        )
         try await api.wait(Self.machine.name, for: "active", within: .seconds(240))
+        _ = try await built(api, "1+0", 4)
     }
 
     private func start(

@@ -20,7 +20,7 @@ final class VirtualMachines {
         let address: String
         /// What leads to the controller from another network; empty in its own.
         let router: String
-        /// How many disks it has; the first is `NAME.raw`, the second `NAME-1.raw`.
+        /// How many disks it has, at most four; the first is `NAME.raw`, the second `NAME-1.raw`.
         var disks = 1
     }
 
@@ -219,7 +219,7 @@ final class VirtualMachines {
             <disk type='file' device='disk'>
               <driver name='qemu' type='raw' cache='unsafe' discard='unmap' detect_zeroes='unmap'/>
               <source file='\(file(of: machine, disk: disk))'/>
-              <target dev='\(place == 0 ? "vda" : "vdb")' bus='virtio'/>
+              <target dev='vd\(["a", "b", "c", "d"][place])' bus='virtio'/>
               <serial>RDO-\(serial)</serial>
             </disk>
             """
