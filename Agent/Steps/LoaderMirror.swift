@@ -3,7 +3,8 @@ import Basics
 import Glibc
 import Protocol
 
-/// Keeps the boot loader of an image on software RAID on every member disk, since firmware reads no RAID.
+/// Keeps the boot loader of an image on software RAID on every member disk, for machines with UEFI, whose firmware
+/// reads no RAID.
 ///
 /// ```
 /// empty the ESPs ─▶ (the image is written) ─▶ ESPs become one mirror ─▶ copy ─▶ read back each ─▶ boot entries
@@ -12,7 +13,7 @@ import Protocol
 /// The EFI system partitions of all member disks become one array whose superblocks stand at the end, as Ironic's
 /// ramdisk makes it: firmware reads each as a plain partition, the installed system writes all at once. The image's
 /// own partition, inside the array, is emptied: two of the same identity would be one too many.
-actor LoaderMirror {
+actor LoaderMirror: MemberLoader {
     /// No volume of a node has this number.
     private static let device = "/dev/md100"
     private static let pieceBytes = 4 << 20
@@ -44,14 +45,30 @@ actor LoaderMirror {
     }
 
     /// The EFI system partition of one member disk.
-    struct Holder: Sendable {
+    private struct Holder {
         let place: PartitionPlace
         let partition: Partition
     }
 
+    func prepare(_ layout: ImageLayout) throws {
+        let holders = try holders()
+        guard layout.efiSystem != nil else {
+            throw StepFailure(
+                "cannot write image \(image) to \(volume.path): the image has no EFI system partition, from which a machine starts software RAID; use another image",
+                retryable: false
+            )
+        }
+        try invalidate(holders)
+    }
+
+    func finish(_ layout: ImageLayout) async throws {
+        guard let table = layout.table.gpt, let (_, partition) = layout.efiSystem else { return }
+        try await fill(try holders(), from: table.range(of: partition))
+    }
+
     /// The member disks' EFI system partitions.
     /// - Throws: `StepFailure` when a disk has none.
-    func holders() throws -> [Holder] {
+    private func holders() throws -> [Holder] {
         try volume.members.map { path in
             let disk = try seams.disks.open(path, exclusive: false)
             guard let table = disk.partitionTable()?.gpt,
@@ -73,7 +90,7 @@ actor LoaderMirror {
     }
 
     /// Empties the partitions, so that nothing starts from a half written disk.
-    func invalidate(_ holders: [Holder]) throws {
+    private func invalidate(_ holders: [Holder]) throws {
         for holder in holders {
             let part = try seams.disks.open(holder.place.path, exclusive: true)
             try part.clear(0..<min(Self.edgeBytes, part.geometry.bytes), by: .zero)
@@ -84,7 +101,7 @@ actor LoaderMirror {
     /// Copies the image's EFI system partition to all member disks and makes the firmware look at each.
     ///
     /// `range`: where it lies in the volume.
-    func fill(_ holders: [Holder], from range: Range<Int64>) async throws {
+    private func fill(_ holders: [Holder], from range: Range<Int64>) async throws {
         report.progress(StepProgress(phase: "boot-loader", text: "copying it to every member disk"))
         let order = ArrayOrder(
             device: Self.device,

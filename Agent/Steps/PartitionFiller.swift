@@ -23,7 +23,7 @@ actor PartitionFiller {
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// `isMirrored`: the boot loader is copied to other disks afterwards, which then get the boot entries.
+    /// `isMirrored`: member disks of software RAID get boot loader and boot entries afterwards, this one does not.
     init(
         executor: any SerialExecutor,
         order: WireWriteImage,
@@ -58,7 +58,10 @@ actor PartitionFiller {
                 )
             }
         }
-        if order.bootMode == "bios" { return try installLoader() }
+        if order.bootMode == "bios" {
+            if !isMirrored { try installLoader() }
+            return
+        }
         guard let efi = parts.efiSystem else { return }
         try await seams.fileSystems.make(.vfat, label: Self.efiLabel, on: place(efi))
         report.progress(StepProgress(phase: "boot-loader"))

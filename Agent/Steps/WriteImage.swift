@@ -94,10 +94,7 @@ package struct WriteImage: StepRunner {
                 )
                 try await filler.run()
             }
-            if let mirror, let table = layout.table.gpt, let (_, partition) = layout.efiSystem {
-                let holders = try await mirror.holders()
-                try await mirror.fill(holders, from: table.range(of: partition))
-            }
+            try await mirror?.finish(layout)
             written.device = choice.disk.path
             written.serial = choice.disk.serial
             written.choice = choice.explanations
@@ -111,34 +108,46 @@ package struct WriteImage: StepRunner {
         }
     }
 
-    /// What copies the boot loader to the member disks; `nil` for a disk that is no array.
+    /// What makes the member disks start the image; `nil` for a disk that is no array.
     private func mirror(
         for order: WireWriteImage,
         _ device: BlockDevice,
         _ report: some StepReporter
-    ) throws(StepFailure) -> LoaderMirror? {
+    ) throws(StepFailure) -> (any MemberLoader)? {
         guard !device.members.isEmpty else { return nil }
-        guard order.bootMode == "uefi" else {
+        let executor = seams.executor("boot-loader")
+        switch order.bootMode {
+        case "uefi":
+            return LoaderMirror(
+                executor: executor,
+                seams: seams,
+                raid: raid,
+                image: order.image,
+                volume: device,
+                report: report
+            )
+        case "bios":
+            return BIOSMirror(
+                executor: executor,
+                seams: seams,
+                raid: raid,
+                image: order.image,
+                volume: device,
+                report: report
+            )
+        default:
             throw StepFailure(
-                "cannot write image \(order.image) to \(device.path): it is software RAID, which only machines with UEFI start from; set the node's capability boot_mode to uefi or name another disk in the root device hints",
+                "cannot write image \(order.image) to \(device.path): it is software RAID, and how the machine starts is not known; set the node's capability boot_mode to uefi or bios",
                 retryable: false
             )
         }
-        return LoaderMirror(
-            executor: seams.executor("boot-loader"),
-            seams: seams,
-            raid: raid,
-            image: order.image,
-            volume: device,
-            report: report
-        )
     }
 
     /// Writes the image; the disk is nobody's any more when this returns.
     private func write(
         _ order: WireWriteImage,
         to device: BlockDevice,
-        _ mirror: LoaderMirror?,
+        _ mirror: (any MemberLoader)?,
         in context: StepContext,
         _ report: some StepReporter
     ) async throws -> (WireWrittenImage, ImageLayout) {
@@ -150,17 +159,7 @@ package struct WriteImage: StepRunner {
             seams: seams,
             disk: disk,
             isMirrored: mirror != nil,
-            beforeWriting: { layout in
-                guard let mirror else { return }
-                let holders = try await mirror.holders()
-                guard layout.efiSystem != nil else {
-                    throw StepFailure(
-                        "cannot write image \(order.image) to \(device.path): the image has no EFI system partition, from which a machine starts software RAID; use another image",
-                        retryable: false
-                    )
-                }
-                try await mirror.invalidate(holders)
-            },
+            beforeWriting: { try await mirror?.prepare($0) },
             report: report
         )
         return try await writer.run()

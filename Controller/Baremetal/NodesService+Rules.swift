@@ -282,12 +282,6 @@ extension NodesService {
         guard let volume = node.rootVolume, node.rootDeviceHints == WireRootDeviceHints() else {
             return
         }
-        guard node.bootMode == .uefi else {
-            throw Fault(
-                .invalid,
-                "cannot deploy node \(node.label): its root volume is software RAID, which only machines with UEFI start from; set its capability boot_mode to uefi and build the RAID anew, or name a disk in its root device hints"
-            )
-        }
         guard let bytes = volume["size_bytes"]?.integer, needed > bytes else { return }
         throw Fault(
             .invalid,

@@ -11,10 +11,15 @@ import Testing
 private final class Rack: BlockDevices, DiskAccess {
     let whole: [String: MemoryDisk]
     let arrays: MemoryArrays
-    let volume = MemoryDisk(bytes: 64 << 20)
+    let volume: MemoryDisk
     private let random = SeededRandom(seed: 3)
 
-    init(_ names: [String] = ["sda", "sdb"], arrays: MemoryArrays = MemoryArrays()) {
+    init(
+        _ names: [String] = ["sda", "sdb"],
+        arrays: MemoryArrays = MemoryArrays(),
+        volumeBytes: Int64 = 64 << 20
+    ) {
+        volume = MemoryDisk(bytes: volumeBytes)
         whole = Dictionary(
             uniqueKeysWithValues: names.map { ("/dev/\($0)", MemoryDisk(bytes: 1 << 30)) }
         )
@@ -26,7 +31,7 @@ private final class Rack: BlockDevices, DiskAccess {
     func list() -> [BlockDevice] {
         let disks = whole.keys.map { BlockDevice(path: $0, bytes: 1 << 30) }
         let running = arrays.running().map { device in
-            var array = BlockDevice(path: device, bytes: 64 << 20)
+            var array = BlockDevice(path: device, bytes: UInt64(volume.geometry.bytes))
             array.members = whole.keys.sorted()
             return array
         }
@@ -44,7 +49,8 @@ private final class Rack: BlockDevices, DiskAccess {
             return Mirror(parts: parts)
         }
         if arrays.running().contains(path) { return volume }
-        guard let disk = whole[String(path.dropLast())], let table = disk.partitionTable()?.gpt,
+        let disks = whole.merging(["/dev/md0p": volume]) { first, _ in first }
+        guard let disk = disks[String(path.dropLast())], let table = disk.partitionTable()?.gpt,
             let part = table.partitions.first(where: { "\($0.number)" == path.suffix(1) })
         else { throw SystemFailure("open \(path)", code: ENOENT) }
         return DiskPart(disk: disk, range: table.range(of: part.partition))
@@ -95,9 +101,14 @@ private func run(_ step: some StepRunner, _ body: WireCommand.OneOf_Body) async 
     return built
 }
 
-private func build(_ rack: Rack, deletes: Bool = false) async throws -> WireBuiltRAID {
+private func build(
+    _ rack: Rack,
+    deletes: Bool = false,
+    mode: String = "uefi"
+) async throws -> WireBuiltRAID {
     var order = WireBuildRAID()
     order.layout = mirror
+    order.layout.bootMode = mode
     order.deleteExisting = deletes
     return try await run(BuildRAID(raid: rack.work), .buildRaid(order))
 }
@@ -229,11 +240,15 @@ struct `An image on software RAID` {
         _ image: SampleImage,
         on rack: Rack,
         _ firmware: MemoryVariables = MemoryVariables(),
-        mode: String = "uefi"
+        mode: String = "uefi",
+        fileSystems: any FileSystems = MemoryFileSystems(),
+        partitioned: Bool = false
     ) async throws -> WireWrittenImage {
         for path in ["/dev/sda2", "/dev/sdb2"] { try rack.mark(path, own) }
         var command = WireCommand()
-        command.writeImage = image.order(drive: false)
+        command.writeImage =
+            partitioned
+            ? image.partitionOrder(mode, ephemeral: 0, swap: 0) : image.order(drive: false)
         command.writeImage.bootMode = mode
         command.writeImage.raid = mirror
         command.writeImage.raid.volumes[0].array = own.description
@@ -243,7 +258,8 @@ struct `An image on software RAID` {
                 disks: rack,
                 sources: ChunkServer(image),
                 firmware: firmware,
-                fileSystems: MemoryFileSystems(),
+                fileSystems: fileSystems,
+                loader: BIOSLoader(tree: FileTree(files: LoaderSample.file)),
                 arrays: rack.arrays,
                 time: LeapingTime(),
                 random: SeededRandom(seed: 5),
@@ -291,14 +307,14 @@ struct `An image on software RAID` {
         }
     }
 
-    @Test func `a machine with BIOS is told that it cannot start it, before anything is written`()
+    @Test func `a machine that starts in an unknown way is told so, before anything is written`()
         async throws
     {
         let rack = Rack()
         _ = try await build(rack)
         let before = rack.volume.changes.count
         let failure = await #expect(throws: StepFailure.self) {
-            try await write(image, on: rack, mode: "bios")
+            try await write(image, on: rack, mode: "")
         }
         #expect(failure?.message.contains("boot_mode") == true)
         #expect(rack.volume.changes.count == before)
@@ -326,11 +342,133 @@ struct `An image on software RAID` {
 
     @Test func `a member disk that was laid out for BIOS is named`() async throws {
         let rack = Rack()
-        var order = WireBuildRAID()
-        order.layout = mirror
-        order.layout.bootMode = "bios"
-        _ = try await run(BuildRAID(raid: rack.work), .buildRaid(order))
+        _ = try await build(rack, mode: "bios")
         let failure = await #expect(throws: StepFailure.self) { try await write(image, on: rack) }
         #expect(failure?.message.contains("/dev/sda has no EFI system partition") == true)
+    }
+
+    @Test func `an image of a root partition has its loader on every member disk too`()
+        async throws
+    {
+        let rack = Rack(volumeBytes: 700 << 20)
+        _ = try await build(rack)
+        let firmware = MemoryVariables()
+        let fileSystems = MarkingFileSystems(volume: rack.volume)
+        _ = try await write(
+            image,
+            on: rack,
+            firmware,
+            fileSystems: fileSystems,
+            partitioned: true
+        )
+        for path in ["/dev/sda1", "/dev/sdb1"] {
+            let head = try rack.open(path, exclusive: false).bytes(0..<16)
+            #expect(head == Array("loader of /dev/m".utf8))
+        }
+        let table = try #require(rack.volume.partitionTable()?.gpt)
+        let (efi, root) = (
+            table.range(of: table.partitions[0].partition),
+            table.range(of: table.partitions[2].partition)
+        )
+        #expect(
+            try rack.volume.bytes(efi.lowerBound..<(efi.lowerBound + 512)).allSatisfy { $0 == 0 }
+        )
+        let end = root.lowerBound + Int64(image.disk.count)
+        #expect(try rack.volume.bytes(root.lowerBound..<end) == image.disk)
+        // One entry for each disk, none for the array.
+        #expect(firmware.value("BootOrder")?.count == 4)
+    }
+}
+
+/// Marks the EFI system partition of an array where loaders would go.
+private struct MarkingFileSystems: FileSystems {
+    let volume: MemoryDisk
+    let real = MemoryFileSystems()
+
+    func make(_ format: FileSystemFormat, label: String, on place: PartitionPlace) async throws {
+        try await real.make(format, label: label, on: place)
+    }
+
+    func copyLoaders(from root: PartitionPlace, to efiSystem: PartitionPlace) throws -> [String] {
+        try volume.put(Array("loader of \(root.path)".utf8), at: efiSystem.range.lowerBound)
+        return try real.copyLoaders(from: root, to: efiSystem)
+    }
+
+    func menu(on root: PartitionPlace) throws -> MenuFile? { try real.menu(on: root) }
+}
+
+/// Machines with BIOS.
+extension `An image on software RAID` {
+    /// The image with a file system of kind ext4 in its second partition, or as one.
+    private func rooted(at offset: Int) -> SampleImage {
+        var image = image
+        image.disk.replaceSubrange((offset + 1080)..<(offset + 1082), with: [0x53, 0xef])
+        image.disk.replaceSubrange(
+            (offset + 1128)..<(offset + 1144),
+            with: Array("ABCDABCDABCDABCD".utf8)
+        )
+        image.pack()
+        return image
+    }
+
+    @Test(arguments: [false, true])
+    func `GRUB goes to every member disk and looks into the array`(partitioned: Bool) async throws {
+        let rack = Rack(volumeBytes: 256 << 20)
+        _ = try await build(rack, mode: "bios")
+        let image = rooted(at: partitioned ? 0 : 2 << 20)
+        let firmware = MemoryVariables()
+        _ = try await write(image, on: rack, firmware, mode: "bios", partitioned: partitioned)
+        for disk in rack.whole.values {
+            #expect(try disk.bytes(0x68..<440) == Array(LoaderSample.bootSector[0x68..<440]))
+            // The table stands.
+            #expect(disk.partitionTable()?.gpt?.partitions.count == 2)
+            let settings = Int64(1 << 20) + 1023 * 512
+            let text = String(decoding: try disk.bytes(settings..<(settings + 512)), as: UTF8.self)
+            #expect(text.contains("--set=root 41424344-4142-4344-4142-434441424344;"), "\(text)")
+            #expect(text.contains("/boot/grub"))
+        }
+        #expect(firmware.names() == [])
+        #expect(rack.arrays.state.withLock { $0.created.count } == 1)
+    }
+
+    @Test(
+        arguments: [
+            (nil, "grub.cfg in /boot/grub or /boot/grub2"),
+            (MenuFile(folder: "/boot/grub2", needsEntries: true), "blscfg"),
+        ] as [(MenuFile?, String)]
+    )
+    func `without a menu no member disk starts anything`(
+        menu: MenuFile?,
+        reason: String
+    ) async throws {
+        let rack = Rack()
+        _ = try await build(rack, mode: "bios")
+        for disk in rack.whole.values { try disk.put([0xeb, 0x63], at: 0) }
+        let failure = await #expect(throws: StepFailure.self) {
+            try await write(
+                rooted(at: 2 << 20),
+                on: rack,
+                mode: "bios",
+                fileSystems: MemoryFileSystems(menu: menu)
+            )
+        }
+        #expect(failure?.message.contains(reason) == true, "\(failure?.message ?? "")")
+        for disk in rack.whole.values {
+            #expect(try disk.bytes(0..<440).allSatisfy { $0 == 0 })
+        }
+    }
+
+    @Test func `disks that were laid out for UEFI are named, and stay as they are`() async throws {
+        let rack = Rack()
+        _ = try await build(rack)
+        let before = rack.volume.changes.count
+        for disk in rack.whole.values { try disk.put([0xeb, 0x63], at: 0) }
+        let failure = await #expect(throws: StepFailure.self) {
+            try await write(rooted(at: 2 << 20), on: rack, mode: "bios")
+        }
+        let reason = "has no BIOS boot partition; build the RAID anew"
+        #expect(failure?.message.contains(reason) == true, "\(failure?.message ?? "")")
+        #expect(rack.volume.changes.count == before)
+        for disk in rack.whole.values { #expect(try disk.bytes(0..<2) == [0xeb, 0x63]) }
     }
 }

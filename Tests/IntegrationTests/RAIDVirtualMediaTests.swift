@@ -35,6 +35,15 @@ private struct Built: Decodable {
     .enabled(if: RunningCloud.isUp, "needs the ramdisk that packaging/check builds for the lab")
 )
 struct RAIDVirtualMediaTests {
+    private static let bios = VirtualMachines.Machine(
+        name: "r1",
+        uuid: "6b1b7f0c-7c27-4f0a-9b5e-0d5e1f7ad003",
+        mac: "52:54:00:d0:00:04",
+        isUEFI: false,
+        address: "198.51.100.13",
+        router: "",
+        disks: 2
+    )
     private static let machine = VirtualMachines.Machine(
         name: "r0",
         uuid: "6b1b7f0c-7c27-4f0a-9b5e-0d5e1f7ad002",
@@ -55,6 +64,10 @@ struct RAIDVirtualMediaTests {
         async throws
     {
         try await with(Self.machine) { try await run($0, $1) }
+    }
+
+    @Test func `a machine with BIOS starts its mirror from either disk`() async throws {
+        try await with(Self.bios) { try await runBIOS($0, $1) }
     }
 
     /// Runs a test with a controller and one machine, which its BMC manages, whose arrays the agent makes.
@@ -117,6 +130,48 @@ struct RAIDVirtualMediaTests {
         try await start(machines, "the second disk", "[4/1] [_U__]", times: 2)
         try await machines.changeDisks(of: Self.machine, to: [0])
         try await start(machines, "the first disk", "[4/1] [U___]", times: 3)
+    }
+
+    private func runBIOS(_ machines: VirtualMachines, _ api: ControllerAPI) async throws {
+        let (name, node) = (Self.bios.name, "/v1/nodes/\(Self.bios.name)")
+        _ = try await api.call(
+            "PUT",
+            node + "/states/raid",
+            """
+            {"logical_disks": [{"size_gb": "MAX", "raid_level": "1", "controller": "software",
+                                "is_root_volume": true}]}
+            """
+        )
+        try await api.clean(name, ["raid.delete_configuration", "raid.create_configuration"])
+        try await api.wait(name, for: "manageable", within: .seconds(180))
+        try await api.provision(name, "provide")
+        try await api.wait(name, for: "available", within: .seconds(180))
+        // A whole disk, whose only partition has kernel and GRUB's menu.
+        let marker = "bios-mirror"
+        let kernel = VirtualMediaTests.ramdisk + "/kernel"
+        let folder = machines.folder.path
+        let root = try await PartitionImage(marker, kernel: kernel, in: folder).make(.ext4)
+        let disk = folder + "/bios.raw"
+        for (program, arguments) in [
+            ("truncate", ["--size=100M", disk]),
+            ("sgdisk", ["--clear", "--new=1:2048:+96M", disk]),
+            ("dd", ["if=\(root)", "of=\(disk)", "bs=1M", "seek=1", "conv=notrunc"]),
+        ] { try await output(program, arguments, in: folder) }
+        let id = try await api.upload(disk, named: marker)
+        let patch = """
+            [{"op": "add", "path": "/instance_info/image_source", "value": "\(id)"}]
+            """
+        _ = try await api.call("PATCH", node, patch)
+        try await api.provision(name, "active")
+        try await api.wait(name, for: "active", within: .seconds(240))
+        // Both disks, then each of them alone.
+        for (times, disks) in [nil, [1], [0]].enumerated() {
+            if let disks { try await machines.changeDisks(of: Self.bios, to: disks) }
+            try await eventually("start \(times + 1)", within: .seconds(120)) {
+                machines.console(of: Self.bios)
+                    .components(separatedBy: PartitionImage.mark(of: marker)).count > times + 1
+            }
+        }
     }
 
     /// Two volumes, the first of them the mirror that takes the image.
