@@ -383,6 +383,7 @@ struct `An image on software RAID` {
 /// Marks the EFI system partition of an array where loaders would go.
 private struct MarkingFileSystems: FileSystems {
     let volume: MemoryDisk
+    var isBroken = false
     let real = MemoryFileSystems()
 
     func make(_ format: FileSystemFormat, label: String, on place: PartitionPlace) async throws {
@@ -394,7 +395,10 @@ private struct MarkingFileSystems: FileSystems {
         return try real.copyLoaders(from: root, to: efiSystem)
     }
 
-    func menu(on root: PartitionPlace) throws -> MenuFile? { try real.menu(on: root) }
+    func menu(on root: PartitionPlace) throws -> MenuFile? {
+        if isBroken { throw SystemFailure("mount \(root.path)", code: EUCLEAN) }
+        return try real.menu(on: root)
+    }
 }
 
 /// Machines with BIOS.
@@ -456,6 +460,21 @@ extension `An image on software RAID` {
         for disk in rack.whole.values {
             #expect(try disk.bytes(0..<440).allSatisfy { $0 == 0 })
         }
+    }
+
+    @Test func `a file system that cannot be mounted is no menu`() async throws {
+        let rack = Rack()
+        _ = try await build(rack, mode: "bios")
+        let failure = await #expect(throws: StepFailure.self) {
+            try await write(
+                rooted(at: 2 << 20),
+                on: rack,
+                mode: "bios",
+                fileSystems: MarkingFileSystems(volume: rack.volume, isBroken: true)
+            )
+        }
+        #expect(failure?.message.contains("none of its file systems") == true)
+        for disk in rack.whole.values { #expect(try disk.bytes(0..<440).allSatisfy { $0 == 0 }) }
     }
 
     @Test func `disks that were laid out for UEFI are named, and stay as they are`() async throws {
