@@ -83,6 +83,8 @@ package struct AuditRecord: Sendable, Equatable {
     /// Refusals from the same address before this one that were counted and not kept.
     package var omitted = 0
 
+    /// Whether a capability in the path let it in, as the path shows by `***`.
+    package var isByCapability: Bool { path.contains("/***") }
     package var outcome: Outcome { status == 0 ? .pending : status < 400 ? .success : .failure }
 
     package init(

@@ -3,8 +3,9 @@ import Protocol
 
 /// Bounds what strangers can make the audit trail keep.
 ///
-/// Every refusal counts; of those from one address, where nobody had signed in, so many a minute are kept one
-/// by one, and the next one that is kept says how many were not.
+/// Of the refusals from one address where nobody had signed in, and of what machines tell that have a
+/// capability (BMCs their events), so many a minute are kept one by one; the next one that is kept says how
+/// many were not.
 struct RefusalFlood {
     private struct Count {
         var kept = 0
@@ -21,7 +22,9 @@ struct RefusalFlood {
 
     /// The record as it shall be kept; `nil` when it is only counted.
     mutating func admit(_ record: AuditRecord) -> AuditRecord? {
-        guard record.userID.isEmpty, record.outcome == .failure else { return record }
+        guard record.userID.isEmpty, record.outcome == .failure || record.isByCapability else {
+            return record
+        }
         var count = counts[record.address] ?? Count(since: record.time)
         if record.time - count.since >= Self.window || record.time < count.since {
             count = Count(omitted: count.omitted, since: record.time)

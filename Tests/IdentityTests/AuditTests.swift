@@ -160,8 +160,13 @@ import Testing
 
     @Test func `strangers cannot fill the trail, and what was left out is counted`() {
         var flood = RefusalFlood()
-        func record(_ second: Double, user: String = "", from address: String = "a") -> AuditRecord
-        {
+        func record(
+            _ second: Double,
+            user: String = "",
+            from address: String = "a",
+            path: String = "/",
+            status: Int = 401
+        ) -> AuditRecord {
             AuditRecord(
                 time: Timestamp(seconds: 1_800_000_000 + second),
                 requestID: "r",
@@ -170,9 +175,9 @@ import Testing
                 scope: "",
                 address: address,
                 method: "GET",
-                path: "/",
+                path: path,
                 subject: AuditSubject(action: "read", targetType: "x", targetID: ""),
-                status: 401
+                status: status
             )
         }
         let kept = (0..<100).filter { _ in flood.admit(record(0)) != nil }
@@ -182,6 +187,13 @@ import Testing
         let later = flood.admit(record(61))
         #expect(later?.omitted == 100 - RefusalFlood.keptMax)
         #expect(flood.admit(record(62))?.omitted == 0)
+        let told = (0..<100).filter { _ in
+            flood.admit(record(0, from: "bmc", path: "/v1/redfish_events/n/***", status: 204))
+                != nil
+        }
+        #expect(told.count == RefusalFlood.keptMax)
+        let others = (0..<100).filter { _ in flood.admit(record(0, from: "c", status: 201)) != nil }
+        #expect(others.count == 100)
     }
 }
 

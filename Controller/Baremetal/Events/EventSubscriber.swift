@@ -35,7 +35,9 @@ package final class EventSubscriber: Service {
     }
 
     package func run() async throws {
-        try await cancelWhenGracefulShutdown { try await self.work() }
+        do {
+            try await cancelWhenGracefulShutdown { try await self.work() }
+        } catch is CancellationError {}  // A stop is no failure.
     }
 
     /// Works until cancelled.
