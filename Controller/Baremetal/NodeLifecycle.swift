@@ -294,7 +294,10 @@ extension Node {
             guard job.installation.mayBeAway != true || isQueued else {
                 return beginReturn(.aborted, of: job.installation, at: now)
             }
-            begin(.serviceFailed(installation: job.installation))
+            var installation = job.installation
+            // Nothing was done with the machine.
+            if job.wasHome == true { installation.mayBeAway = nil }
+            begin(.serviceFailed(installation: installation))
         case .verifying: begin(.enroll)
         case .inspecting: begin(.inspectFailed)
         case .cleaning, .cleanHold: begin(.cleanFailed)

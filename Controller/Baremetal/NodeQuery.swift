@@ -246,6 +246,18 @@ extension Transaction {
         )
     }
 
+    /// Nodes whose driver's fields have `text` somewhere, such as a BMC's address.
+    func nodes(naming text: String, sealer: Sealer) throws -> [Node] {
+        try Row.fetchAll(
+            sql,
+            sql: """
+                SELECT \(NodeColumn.list) FROM node
+                WHERE instr(lower(driverFields), lower(?)) > 0 ORDER BY serial
+                """,
+            arguments: [text]
+        ).map { try Node(row: $0, sealer: sealer) }
+    }
+
     /// The only node with this BMC address that has no port yet; `nil` when there is none or several.
     func portlessNode(bmc address: String, sealer: Sealer) throws -> Node? {
         let rows = try Row.fetchAll(

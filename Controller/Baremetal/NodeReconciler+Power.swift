@@ -117,7 +117,7 @@ extension NodeReconciler {
     func bootRamdisk(_ node: Node) async throws -> Outcome {
         // Keys of an older boot are worth nothing any more; those of an installed system only where it
         // is about to be overwritten.
-        let keepsSystem = [.inspecting, .rescuing].contains(node.state.name)
+        let keepsSystem = [.inspecting, .rescuing, .servicing].contains(node.state.name)
         try await keys.revokeKeys(of: node.id, role: keepsSystem ? .ramdisk : nil)
         return try await withBMC(node) { bmc, power in
             try await bring(node, to: .off, bmc, power)

@@ -83,6 +83,11 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
         return node.expectsRamdisk && !node.bootsFromMedia ? .expected(node) : .finished(node)
     }
 
+    private static let takesMedia = Fault(
+        .forbidden,
+        "cannot take an unknown machine: its node takes its ramdisk from virtual media"
+    )
+
     package func enrolUnknown(
         _ request: WireEnrolRequest,
         address: String
@@ -102,6 +107,7 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
             if let port = try transaction.port(at: booted),
                 let node = try transaction.node(port.node, sealer: sealer)
             {
+                guard !node.bootsFromMedia else { throw Self.takesMedia }
                 return node
             }
             var node = fresh
@@ -109,12 +115,7 @@ package struct NodeBootPolicy: BootPolicy, UnknownMachines {
                 let known = try transaction.portlessNode(bmc: request.bmcAddress, sealer: sealer),
                 known.expectsRamdisk
             {
-                guard !known.bootsFromMedia else {
-                    throw Fault(
-                        .forbidden,
-                        "cannot take an unknown machine: the node of its BMC takes its ramdisk from virtual media"
-                    )
-                }
+                guard !known.bootsFromMedia else { throw Self.takesMedia }
                 node = known
             } else {
                 guard try transaction.nodeCount() < Self.nodesMax else {

@@ -264,8 +264,8 @@ extension NodesService {
             try transaction.inventory(of: node.id)?.inventory.largestDisk
         }
         let needed = partitions?.totalBytes ?? content.diskBytes
-        if isWritten { try checkRAID(of: node, for: image, needed: needed) }
-        if let largest, needed > largest {
+        let goesToRAID = isWritten ? try checkRAID(of: node, for: image, needed: needed) : false
+        if !goesToRAID, let largest, needed > largest {
             throw Fault(
                 .invalid,
                 "cannot deploy node \(node.label): image \(image.name) needs \(ByteCount(needed)), its largest disk has \(ByteCount(largest)); choose a smaller image or another node"
@@ -277,12 +277,13 @@ extension NodesService {
 
 extension NodesService {
     /// Whether the node's root volume of software RAID takes an image; root device hints go before it.
+    /// - Returns: whether the image goes there.
     /// - Throws: `Fault` of kind `invalid`.
-    private func checkRAID(of node: Node, for image: Image, needed: Int64) throws {
+    private func checkRAID(of node: Node, for image: Image, needed: Int64) throws -> Bool {
         guard let volume = node.rootVolume, node.rootDeviceHints == WireRootDeviceHints() else {
-            return
+            return false
         }
-        guard let bytes = volume["size_bytes"]?.integer, needed > bytes else { return }
+        guard let bytes = volume["size_bytes"]?.integer, needed > bytes else { return true }
         throw Fault(
             .invalid,
             "cannot deploy node \(node.label): image \(image.name) needs \(ByteCount(needed)), its root volume has \(ByteCount(bytes)); choose a smaller image or build a larger volume"

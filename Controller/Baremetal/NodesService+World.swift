@@ -72,6 +72,9 @@ extension NodesService {
         of command: CommandID,
         on node: Node
     ) async throws {
+        guard node.plan?.current.map({ result.outcome?.fits($0.work) ?? true }) ?? true else {
+            return try await refuseOutcome(of: command, on: node)
+        }
         switch result.outcome {
         case .failure(let failure):
             let fact = NodeFact.commandFailed(
@@ -115,14 +118,17 @@ extension NodesService {
             } also: { [sealer] transaction, node in
                 try transaction.save(rescueHash: nil, of: node.id, sealer: sealer)
             }
-        case .stepApplied, .validated, nil:
-            let fact = NodeFact.commandFailed(
-                command,
-                message: "its outcome is of another kind than the command",
-                isRetryable: false
-            )
-            try await apply(fact, to: node, cause: "the agent's outcome makes no sense")
+        case .stepApplied, .validated, nil: try await refuseOutcome(of: command, on: node)
         }
+    }
+
+    private func refuseOutcome(of command: CommandID, on node: Node) async throws {
+        let fact = NodeFact.commandFailed(
+            command,
+            message: "its outcome is of another kind than the command",
+            isRetryable: false
+        )
+        try await apply(fact, to: node, cause: "the agent's outcome makes no sense")
     }
 
     /// Lines of a node's history about rules that did not fit.
@@ -244,5 +250,38 @@ extension WireWrittenImage {
         let span = seconds.isFinite ? min(max(seconds, 0), 1e6).rounded() : 0
         return "wrote \(size(writtenBytes)) and kept \(size(keptBytes)) that stood there already, "
             + "in \(Int(span)) s; read back \(size(readBackBytes))"
+    }
+}
+
+extension WireCommandResult.OneOf_Outcome {
+    /// Whether a command for this work can end so: an erase that is not proven is none.
+    fileprivate func fits(_ work: StepWork) -> Bool {
+        switch work {
+        case .agent(.eraseMetadata), .agent(.eraseDisks), .agent(.eraseExpress):
+            switch self {
+            case .erased, .failure: true
+            default: false
+            }
+        case .agent(.buildRAID), .agent(.deleteRAID):
+            switch self {
+            case .builtRaid, .failure: true
+            default: false
+            }
+        case .agent(.burnInMemory):
+            switch self {
+            case .burnedIn, .failure: true
+            default: false
+            }
+        case .agent(.writeImage):
+            switch self {
+            case .written, .failure, .restarting: true
+            default: false
+            }
+        case .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
+            switch self {
+            case .erased, .builtRaid, .burnedIn, .written: false
+            default: true
+            }
+        }
     }
 }

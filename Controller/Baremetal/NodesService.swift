@@ -382,6 +382,7 @@ package final class NodesService: Sendable {
             )
             var node = before
             try edit(&node)
+            try self.keepMadePassword(in: &node, before, transaction)
             guard node != before else { return (before, before) }
             node.updatedAt = now
             try transaction.checkUnique(node)

@@ -64,9 +64,12 @@ enum Controller {
             try await ServiceGroup(configuration: group).run()
         } catch {
             await areas.redfish.shutDown()
+            try? await core.database.write { _ in }  // The first error is the one to tell.
             throw error
         }
         await areas.redfish.shutDown()
+        // What nobody waited for is stored before the process ends.
+        try await core.database.write { _ in }
         await core.link.close()
         logger.notice("controller ends")
     }

@@ -19,6 +19,8 @@ private final class MemoryAccounts: PowerControl, CredentialControl {
         case lies
         /// Takes it, and its answer is lost.
         case losesAnswer
+        /// Says yes, and takes it so many calls later.
+        case delays(Int)
     }
 
     struct State {
@@ -27,6 +29,7 @@ private final class MemoryAccounts: PowerControl, CredentialControl {
         var calls = 0
         var refusals = 0
         /// The call at which the controller is killed, before and after the BMC did its work.
+        var later: (at: Int, endpoint: String, password: Secret)?
         var killedBefore: Int?
         var killedAfter: Int?
     }
@@ -45,6 +48,10 @@ private final class MemoryAccounts: PowerControl, CredentialControl {
         try state.withLock { state in
             state.calls += 1
             if state.calls == state.killedBefore { throw CancellationError() }
+            if let later = state.later, state.calls >= later.at {
+                state.passwords[later.endpoint] = later.password
+                state.later = nil
+            }
             guard bmc.password == state.passwords[bmc.endpoint] ?? Self.first else {
                 state.refusals += 1
                 throw PowerFault(.credentials, "cannot log in: wrong password")
@@ -63,6 +70,8 @@ private final class MemoryAccounts: PowerControl, CredentialControl {
             case .obeys: state.passwords[bmc.endpoint] = password
             case .refuses: throw PowerFault(.refused, "cannot change the password: too weak")
             case .lies: return
+            case .delays(let calls):
+                state.later = (state.calls + calls, bmc.endpoint, password)
             case .losesAnswer:
                 state.passwords[bmc.endpoint] = password
                 state.way = .obeys
@@ -273,6 +282,73 @@ private final class MemoryAccounts: PowerControl, CredentialControl {
         #expect(try await service.find(owner)?.state == .manageable)
         #expect(try await password(owner) == accounts.password(Self.endpoint))
         #expect(try await password(thief) == Secret("guessed"))
+    }
+
+    @Test(arguments: [2, 6]) func `a BMC that takes it later is found out`(_ calls: Int)
+        async throws
+    {
+        accounts.state.withLock { $0.way = .delays(calls) }
+        let (service, reconciler) = start()
+        let id = try await register(service)
+        for _ in 0..<2 {
+            _ = try await service.request(.manage, for: "c0", by: nil)
+            try await verify(id, service, reconciler)
+            #expect(try await service.find(id)?.state == .manageable)
+            // What others ask of the BMC meanwhile.
+            accounts.state.withLock { $0.calls += 8 }
+            _ = try await service.change("c0", by: nil, cause: "test") { $0.state = .enroll }
+        }
+        #expect(accounts.password(Self.endpoint) != MemoryAccounts.first)
+        #expect(try await password(id) == accounts.password(Self.endpoint))
+    }
+
+    @Test func `naming the password of before again changes nothing, another one does`()
+        async throws
+    {
+        let (service, reconciler) = start()
+        let id = try await register(service)
+        _ = try await service.request(.manage, for: "c0", by: nil)
+        try await verify(id, service, reconciler)
+        let made = accounts.password(Self.endpoint)
+        for (given, kept) in [(MemoryAccounts.first, made), (Secret("another"), Secret("another"))]
+        {
+            _ = try await service.update("c0", by: nil) {
+                $0.driverInfo.secrets["ipmi_password"] = given
+            }
+            #expect(try await password(id) == kept)
+        }
+    }
+
+    @Test func `who knows only the first password gets to no other owner's BMC`() async throws {
+        let (service, reconciler) = start()
+        let own = try await register(service)
+        _ = try await service.update("c0", by: nil) { $0.owner = "a" }
+        _ = try await service.request(.manage, for: "c0", by: nil)
+        try await verify(own, service, reconciler)
+        let thief = try await register(service, "c1")
+        _ = try await service.update("c1", by: nil) { $0.owner = "b" }
+        _ = try await service.request(.manage, for: "c1", by: nil)
+        try await verify(thief, service, reconciler)
+        #expect(try await service.find(thief)?.state == .enroll)
+        #expect(try await password(thief) == MemoryAccounts.first)
+        #expect(try await password(own) == accounts.password(Self.endpoint))
+    }
+
+    @Test func `no password is changed while another node of the BMC is worked on`() async throws {
+        let (service, reconciler) = start()
+        let busy = try await register(service)
+        _ = try await service.change("c0", by: nil, cause: "test") {
+            $0.state = .inspecting(job: RamdiskJob(at: self.bench.world.time.now))
+        }
+        let id = try await register(service, "c1")
+        _ = try await service.request(.manage, for: "c1", by: nil)
+        try await verify(id, service, reconciler)
+        #expect(try await service.find(id)?.state == .manageable)
+        #expect(accounts.password(Self.endpoint) == MemoryAccounts.first)
+        #expect(try await password(busy) == MemoryAccounts.first)
+        #expect(
+            try await history(id).contains { $0.contains("node c0 of the same BMC is inspecting") }
+        )
     }
 
     @Test func `passwords have 16 plain characters of each kind`() {

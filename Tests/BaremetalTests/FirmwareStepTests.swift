@@ -111,6 +111,21 @@ import Testing
         #expect(updates.images.count == 1, "what comes after it is not begun")
     }
 
+    @Test func `an image that is refused after another is told, and not taken for the other`()
+        async throws
+    {
+        let id = try await managed()
+        updates.go(.refusesSecond)
+        var bmc = Self.bmc
+        bmc["wait"] = nil
+        try await run([bmc, Self.bios], on: id)
+        #expect(try await bench.state(id) == "clean failed")
+        let error = try #require(try await bench.service.find(id)?.lastError)
+        #expect(error.contains("not an image of this board"), "\(error)")
+        #expect(restarts(id) == 0)
+        #expect(try await history(id).allSatisfy { !$0.contains("bios was updated") })
+    }
+
     @Test func `the same version again is done when the BMC says so`() async throws {
         let id = try await managed()
         updates.go(.keepsVersion)

@@ -26,7 +26,8 @@ import Testing
         let machine = try #require(bench.world.machine(id))
         #expect(
             machine.log == [
-                "keys revoked", "boot pxe once", "power on", "ramdisk runs", "command inspect",
+                "keys revoked, ramdisk", "boot pxe once", "power on", "ramdisk runs",
+                "command inspect",
                 "inspected", "command erase", "erased", "command write", "written",
                 "boot disk always", "command restart", "restarted", "disk runs",
             ]

@@ -78,7 +78,8 @@ import Testing
         let machine = try #require(bench.world.machine(id))
         #expect(
             machine.log.prefix(5) == [
-                "keys revoked", "insert cdrom", "boot cdrom once", "power on", "ramdisk runs",
+                "keys revoked, ramdisk", "insert cdrom", "boot cdrom once", "power on",
+                "ramdisk runs",
             ]
         )
         #expect(machine.log.filter { $0.hasPrefix("insert") || $0 == "eject" }.count == 2)

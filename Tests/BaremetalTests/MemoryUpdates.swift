@@ -18,6 +18,8 @@ final class MemoryUpdates: Sendable {
         case keepsVersion
         /// The task is forgotten, and the version is the same.
         case forgets
+        /// The second image is refused.
+        case refusesSecond
     }
 
     struct State {
@@ -53,6 +55,9 @@ final class MemoryUpdates: Sendable {
     func update(from url: String, starts: Int) throws -> String? {
         try state.withLock { state in
             try Self.silence(&state)
+            if case .refusesSecond = state.way, !state.images.isEmpty {
+                throw PowerFault(.refused, "cannot update the firmware: not an image of this board")
+            }
             state.images.append(url)
             (state.startsThen, state.looks) = (starts, 0)
             if case .restarts(let calls) = state.way {
@@ -71,7 +76,7 @@ final class MemoryUpdates: Sendable {
             case .restarts, .forgets: return .gone
             case .waitsForRestart:
                 guard starts > state.startsThen else { return .waiting }
-            case .completes, .keepsVersion, .fails:
+            case .completes, .keepsVersion, .fails, .refusesSecond:
                 guard state.looks > 2 else { return .running(percent: 10 * state.looks) }
             }
             if case .fails = state.way { return .failed("wrong signature") }

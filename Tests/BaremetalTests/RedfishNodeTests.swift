@@ -23,7 +23,7 @@ import Testing
         let node = try #require(try await bench.service.find(id))
         #expect(node.state.ironicName == "active")
         let machine = try #require(bench.world.machine(id))
-        #expect(machine.log.prefix(3) == ["keys revoked", "boot pxe once", "power on"])
+        #expect(machine.log.prefix(3) == ["keys revoked, ramdisk", "boot pxe once", "power on"])
         #expect(machine.log.contains("boot disk always"))
     }
 

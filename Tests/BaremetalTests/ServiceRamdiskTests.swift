@@ -34,6 +34,8 @@ import Testing
         let machine = try #require(bench.world.machine(id))
         #expect(machine.installed == SimulatedImages.plain)
         #expect(machine.writes == 1)
+        // The installed system's agent keeps its key.
+        #expect(!machine.log.contains("keys revoked"))
         #expect(!machine.log.contains { $0.hasPrefix("erased") || $0 == "written" })
         #expect(machine.power == .on)
         #expect(machine.running == .disk)

@@ -396,6 +396,6 @@ extension SimulatedWorld: AgentKeys {
     func mayReceiveSecrets(_ node: NodeID, role: AgentRole) async throws -> Bool { true }
 
     func revokeKeys(of node: NodeID, role: AgentRole?) async throws {
-        edit(node) { $0.log.append("keys revoked") }
+        edit(node) { $0.log.append("keys revoked" + (role.map { ", \($0.rawValue)" } ?? "")) }
     }
 }

@@ -27,7 +27,8 @@ import Testing
             for (document, wanted) in [
                 (["TaskState": "Running", "PercentComplete": 40], .running(percent: 40)),
                 (["TaskState": "Running", "PercentComplete": 400], .running(percent: nil)),
-                (["TaskState": "Starting"], .waiting), (["TaskState": "Pending"], .waiting),
+                (["TaskState": "Starting"], .running(percent: nil)),
+                (["TaskState": "Pending"], .waiting),
                 (["TaskState": "Completed", "TaskStatus": "OK"], .done),
                 (
                     [

@@ -62,13 +62,22 @@ struct CredentialRotation: Sendable {
             try $0.madePassword(of: account, sealer: sealer)
         }
         // Only who knows what was there before, or what is there now, gets to the BMC by what the controller made.
-        if let made, made.phase != .refused, made.before == bmc.password,
-            let state = try await tries(made.after, bmc)
-        {
+        let mayUse = if let made { try await owns(node, made, account) } else { false }
+        if let made, mayUse, made.phase != .refused, let state = try await tries(made.after, bmc) {
             try await promote(made, bmc)
             return state
         }
-        let state = try await driver.power.power(of: bmc)
+        let state: PowerState
+        do {
+            state = try await driver.power.power(of: bmc)
+        } catch let fault as PowerFault where fault.reason == .credentials {
+            // It said no, and took the new one later.
+            guard let made, mayUse, made.phase == .refused,
+                let state = try await tries(made.after, bmc)
+            else { throw fault }
+            try await promote(made, bmc)
+            return state
+        }
         guard service.settings.rotatesCredentials else { return state }
         switch made?.phase {
         case .holds where made?.after == bmc.password: return state
@@ -80,6 +89,36 @@ struct CredentialRotation: Sendable {
         }
     }
 
+    /// Whether a node may have what the controller made for its account.
+    ///
+    /// It has the password that was there before, and no node of another owner has the new one: many machines have
+    /// the same first password.
+    private func owns(
+        _ node: Node,
+        _ made: MadePassword,
+        _ account: String
+    ) async throws -> Bool {
+        guard node.driverInfo.secrets[passwordKey(node)] == made.before else { return false }
+        return try await others(of: node, account).allSatisfy {
+            $0.owner == node.owner || $0.driverInfo.secrets[passwordKey($0)] != made.after
+        }
+    }
+
+    /// The other nodes of the same BMC and user.
+    private func others(of node: Node, _ account: String) async throws -> [Node] {
+        let (drivers, sealer) = (service.drivers, service.sealer)
+        return try await service.database.read { transaction in
+            try transaction.nodes(naming: driver.bmc(of: node).host, sealer: sealer).filter {
+                // A node whose address is of no use has no such BMC.
+                $0.id != node.id && (try? drivers[$0.driver]?.bmc(of: $0))?.account == account
+            }
+        }
+    }
+
+    private func passwordKey(_ node: Node) -> String {
+        node.driver == "redfish" ? "redfish_password" : "ipmi_password"
+    }
+
     /// Whether a password logs in; `nil` when the BMC refuses it.
     private func tries(_ password: Secret, _ bmc: BMC) async throws -> PowerState? {
         do {
@@ -89,6 +128,17 @@ struct CredentialRotation: Sendable {
         }
     }
 
+    /// The same, for a BMC that takes a new password over a moment later.
+    private func triesAgain(_ password: Secret, _ bmc: BMC) async throws -> PowerState? {
+        for _ in 0..<Self.looks {
+            if let state = try await tries(password, bmc) { return state }
+            try await service.time.sleep(for: .seconds(2))
+        }
+        return try await tries(password, bmc)
+    }
+
+    private static let looks = 3
+
     private func change(
         _ known: MadePassword?,
         _ control: any CredentialControl,
@@ -96,6 +146,16 @@ struct CredentialRotation: Sendable {
         of node: Node,
         _ state: PowerState
     ) async throws -> PowerState {
+        let busy = try await others(of: node, bmc.account).first {
+            $0.wait != nil && $0.state.name != .verifying
+        }
+        if let busy {
+            try await service.tell(
+                "the password of its BMC stays as it is: node \(busy.label) of the same BMC is \(busy.state.ironicName); verify this node again when that is over",
+                of: node.id
+            )
+            return state
+        }
         let after = known?.after ?? Self.makePassword(service.random)
         let made = MadePassword(before: bmc.password, after: after, phase: .told)
         try await save(made, bmc)
@@ -105,7 +165,7 @@ struct CredentialRotation: Sendable {
         } catch let fault as PowerFault where fault.reason != .noAnswer {
             words = fault.message
         }
-        if let changed = try await tries(after, bmc) {
+        if let changed = try await triesAgain(after, bmc) {
             try await promote(made, bmc)
             let now = service.time.now
             try await service.database.write { [sealer = service.sealer] transaction in
@@ -140,9 +200,8 @@ struct CredentialRotation: Sendable {
         let key = bmc.redfish == nil ? "ipmi_password" : "redfish_password"
         let (drivers, sealer) = (service.drivers, service.sealer)
         try await service.database.write { transaction in
-            for id in try transaction.nodeIDs() {
-                guard let node = try transaction.node(id, sealer: sealer),
-                    node.driverInfo.secrets[key] == made.before,
+            for node in try transaction.nodes(naming: bmc.host, sealer: sealer) {
+                guard node.driverInfo.secrets[key] == made.before,
                     // A node whose address is of no use has no such BMC.
                     let other = try? drivers[node.driver]?.bmc(of: node), other.account == account
                 else { continue }

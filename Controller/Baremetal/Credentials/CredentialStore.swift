@@ -86,3 +86,27 @@ extension Transaction {
         )
     }
 }
+
+extension NodesService {
+    /// Keeps the password that the controller made where a change names the one from before it, as tools do that
+    /// write the same registration again and again.
+    func keepMadePassword(
+        in node: inout Node,
+        _ before: Node,
+        _ transaction: Transaction
+    ) throws {
+        guard node.driverInfo.secrets != before.driverInfo.secrets, node.driver == before.driver
+        else { return }
+        for key in ["ipmi_password", "redfish_password"] {
+            guard let old = before.driverInfo.secrets[key],
+                let new = node.driverInfo.secrets[key], new != old,
+                // Fields that make no sense are told where they are used.
+                let bmc = try? drivers[node.driver]?.bmc(of: node),
+                (try? drivers[before.driver]?.bmc(of: before))?.account == bmc.account,
+                let made = try transaction.madePassword(of: bmc.account, sealer: sealer),
+                made.phase == .holds, made.before == new, made.after == old
+            else { continue }
+            node.driverInfo.secrets[key] = old
+        }
+    }
+}

@@ -53,11 +53,12 @@ extension Transaction {
                 SELECT node.id FROM node
                 LEFT JOIN eventSubscription AS own ON own.node = node.id AND own.isWanted
                 WHERE node.driver = 'redfish' AND node.provisionState NOT IN ('enroll', 'verifying')
-                    AND (own.serial IS NULL OR own.nextTry <= ?
+                    AND (own.serial IS NULL OR own.nextTry NOT BETWEEN ? AND ?
                         OR COALESCE(node.updatedAt, 0) > own.checkedAt)
                 ORDER BY COALESCE(own.nextTry, 0), node.serial LIMIT ?
                 """,
-            arguments: [now.nanoseconds, limit]
+            // A try later than that was planned before somebody set the clock back.
+            arguments: [now.nanoseconds + 1, (now + .seconds(86_400)).nanoseconds, limit]
         ).map(NodeID.init(unchecked:))
     }
 
@@ -84,10 +85,10 @@ extension Transaction {
         try Row.fetchAll(
             sql,
             sql: """
-                SELECT * FROM eventSubscription WHERE NOT isWanted AND nextTry <= ?
+                SELECT * FROM eventSubscription WHERE NOT isWanted AND nextTry NOT BETWEEN ? AND ?
                 ORDER BY nextTry, serial LIMIT ?
                 """,
-            arguments: [now.nanoseconds, limit]
+            arguments: [now.nanoseconds + 1, (now + .seconds(86_400)).nanoseconds, limit]
         ).map { try StoredSubscription(row: $0, sealer) }
     }
 

@@ -44,6 +44,9 @@ struct BurnIn: Sendable, Equatable {
 extension WireBurnedIn {
     /// What was tested, for people.
     var summary: String {
-        "\(ByteCount(Int64(clamping: memoryBytes))) of memory were tested for \(seconds.isFinite ? Int(seconds.rounded()) : 0) s, \(loops) times as a whole, without an error"
+        // A machine may say anything.
+        let span = seconds.isFinite ? Int(min(max(seconds, 0), 1e6).rounded()) : 0
+        return
+            "\(ByteCount(Int64(clamping: memoryBytes))) of memory were tested for \(span) s, \(loops) times as a whole, without an error"
     }
 }

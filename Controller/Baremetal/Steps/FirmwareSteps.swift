@@ -16,6 +16,8 @@ package struct FirmwareSteps: DriverSteps {
 
     /// How long a task may wait by itself before the machine is restarted for it.
     static let restartAfter: Duration = .seconds(30)
+    /// How long a BMC that tells nothing of an update has for it before the machine is restarted.
+    static let silentFor: Duration = .seconds(600)
     /// How long a BMC may be away while it is updated: it restarts.
     static let awayMax: Duration = .seconds(1200)
     /// How long a new version may take to show.
@@ -53,10 +55,10 @@ package struct FirmwareSteps: DriverSteps {
 
     /// What is remembered between two calls.
     struct Memory: Equatable {
-        enum Stage: String { case asked, restarted, shows, pause }
+        enum Stage: String { case ready, asked, restarted, shows, pause }
 
         var index = 0
-        var stage = Stage.asked
+        var stage = Stage.ready
         /// Where the BMC tells how far it is.
         var task: String?
         /// The component's version before.
@@ -78,18 +80,17 @@ package struct FirmwareSteps: DriverSteps {
     ) async throws -> DriverStepOutcome {
         let orders = try FirmwareOrder.list(step.args["settings"])
         let bmc = try bmc(node)
-        guard let progress, var memory = Memory(progress.note) else {
-            return try await begin(orders[0], Memory(since: now), bmc, at: now)
-        }
+        var memory = progress.flatMap { Memory($0.note) } ?? Memory(since: now)
         guard memory.index < orders.count else { return .doneWith(memory.lines) }
         let order = orders[memory.index]
         do {
             let outcome = try await goOn(&memory, order, bmc, at: now)
             if case .next = outcome {
-                memory.index += 1
+                memory = Memory(index: memory.index + 1, since: now, lines: memory.lines)
                 guard memory.index < orders.count else { return .doneWith(memory.lines) }
-                let fresh = Memory(index: memory.index, since: now, lines: memory.lines)
-                return try await begin(orders[memory.index], fresh, bmc, at: now)
+                return .waits(
+                    memory.progress("the next update, of \(orders[memory.index].component)")
+                )
             }
             memory.awaySince = nil
             if case .restart(let words) = outcome {
@@ -99,14 +100,18 @@ package struct FirmwareSteps: DriverSteps {
             guard case .wait(let words) = outcome else { return .doneWith(memory.lines) }
             return .waits(memory.progress(words))
         } catch let fault as PowerFault
-            where [.noAnswer, .refused, .credentials].contains(fault.reason)
+            where Self.mayPass.contains(fault.reason)
         {
-            // It restarts with its new firmware: silent at first, then it knows nobody.
+            // It restarts with its new firmware: silent at first, then it knows nobody and nothing.
             let since = memory.awaySince ?? now
             guard now - since < Self.awayMax else { throw fault.final }
             memory.awaySince = since
             return .waits(
-                memory.progress("the BMC to come back after the update of \(order.component)")
+                memory.progress(
+                    memory.stage == .ready
+                        ? "the BMC to answer before the update of \(order.component)"
+                        : "the BMC to come back after the update of \(order.component)"
+                )
             )
         }
     }
@@ -117,16 +122,26 @@ package struct FirmwareSteps: DriverSteps {
         case next
     }
 
+    /// What a BMC says that restarts.
+    private static let mayPass: [PowerFault.Reason] = [
+        .noAnswer, .refused, .credentials, .settings, .privilege,
+    ]
+
     private func begin(
+        _ memory: inout Memory,
         _ order: FirmwareOrder,
-        _ memory: Memory,
         _ bmc: BMC,
         at now: Timestamp
-    ) async throws -> DriverStepOutcome {
-        var memory = memory
+    ) async throws -> Move {
         memory.before = try await version(of: order, bmc)
-        memory.task = try await updates.update(from: order.url, of: bmc)
-        return .waits(memory.progress("the BMC to update \(order.component)"))
+        do {
+            memory.task = try await updates.update(from: order.url, of: bmc)
+        } catch let fault as PowerFault where fault.reason == .refused {
+            // It looked at the image, or at where it is, and will not take it later either.
+            throw Fault(.invalid, fault.message, detail: fault.detail)
+        }
+        (memory.stage, memory.since) = (.asked, now)
+        return .wait("the BMC to update \(order.component)")
     }
 
     private func version(of order: FirmwareOrder, _ bmc: BMC) async throws -> String? {
@@ -141,6 +156,7 @@ package struct FirmwareSteps: DriverSteps {
         at now: Timestamp
     ) async throws -> Move {
         switch memory.stage {
+        case .ready: return try await begin(&memory, order, bmc, at: now)
         case .asked, .restarted:
             let state: FirmwareUpdateState
             if let task = memory.task {
@@ -181,7 +197,14 @@ package struct FirmwareSteps: DriverSteps {
                 "cannot update \(order.component): the BMC gave up: “\(words)”"
             )
         case .done: memory.isProven = true
-        case .gone: break
+        case .gone:
+            // It tells nothing, and may be writing: a restart now could break the machine.
+            guard !order.needsRestart || memory.isRestarted || now - memory.since >= Self.silentFor
+            else {
+                return .wait(
+                    "the BMC, which tells nothing of the update of \(order.component), to end it"
+                )
+            }
         }
         if order.needsRestart, !memory.isRestarted {
             return .restart("the machine to start with the new \(order.component)")

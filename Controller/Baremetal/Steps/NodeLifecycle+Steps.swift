@@ -158,6 +158,7 @@ extension Node {
             ramdisk.sessionsSince = job.sessionsSince ?? now
             job.sessionsSince = ramdisk.sessionsSince
             job.ramdisk = ramdisk
+            job.wasHome = job.installation.mayBeAway != true
             job.installation.mayBeAway = true
             state = .servicing(job: job)
         case .agent(.eraseMetadata), .agent(.eraseDisks), .agent(.eraseExpress),

@@ -163,6 +163,8 @@ package struct ServiceJob: Sendable, Equatable, Codable {
     package var ramdisk: RamdiskJob?
     /// Agents that spoke before this are of an older boot; `nil` before the first agent's step.
     package var sessionsSince: Timestamp?
+    /// Whether the installed system ran before the present step of the agent; `nil` before there was one.
+    package var wasHome: Bool?
     /// The machine leaves the ramdisk; `nil` while there are steps.
     package var returning: Return?
 

@@ -141,15 +141,15 @@ extension Node {
     }
 
     /// What a step that an agent took leaves of the RAID configuration.
-    mutating func takeRAID(_ built: WireBuiltRAID, at now: Timestamp) {
-        guard let step = plan?.current, step.interface == "raid" else { return }
+    mutating func takeRAID(_ built: WireBuiltRAID, by step: NodeStep, at now: Timestamp) {
+        guard step.interface == "raid" else { return }
         guard step.work == .agent(.buildRAID) else {
             raidConfig = [:]
             // It may have named an array that is gone.
             properties["root_device"] = nil
             return
         }
-        // The configuration was there when the command was made of it; it may be another by now.
+        // It was there when the command was made of it, and nobody may change it meanwhile.
         guard let config = try? RAIDSteps.config(step.step, step.args, of: self) else { return }
         take(built, of: config, at: now)
     }
@@ -167,6 +167,12 @@ extension NodesService {
         try await change(reference, by: principal, cause: "target RAID configuration", rule: .own) {
             node in
             try self.requireInterface("raid", of: node, .notFound)
+            guard node.plan?.current?.interface != "raid" else {
+                throw Fault(
+                    .conflict,
+                    "cannot set the target RAID configuration of node \(node.label): its RAID is being built; wait for the end of the step"
+                )
+            }
             // An empty one unsets it.
             if !config.isEmpty { try RAIDConfiguration.check(config) }
             node.targetRAIDConfig = config
@@ -177,12 +183,9 @@ extension NodesService {
     func take(_ built: WireBuiltRAID, of command: CommandID, on node: Node) async throws {
         let now = time.now
         let cause = built.volumes.isEmpty ? "software RAID is taken away" : "software RAID is built"
-        let finished = node
+        let step = node.plan?.current
         try await apply(.commandDone(command, device: ""), to: node, cause: cause) {
-            var before = finished
-            before.takeRAID(built, at: now)
-            $0.raidConfig = before.raidConfig
-            $0.properties = before.properties
+            if let step { $0.takeRAID(built, by: step, at: now) }
         }
     }
 }

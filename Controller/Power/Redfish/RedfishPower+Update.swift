@@ -67,9 +67,9 @@ extension RedfishCall {
         let task = try RedfishAnswer.document(body)
         let percent = task["PercentComplete"]?.integer.flatMap { (0...100).contains($0) ? $0 : nil }
         switch RedfishAnswer.text(task["TaskState"]) {
-        case "Running", "Stopping", "Cancelling", "Service":
+        case "New", "Starting", "Running", "Stopping", "Cancelling", "Service":
             return .running(percent: percent.map(Int.init))
-        case "New", "Starting", "Pending", "Suspended": return .waiting
+        case "Pending", "Suspended": return .waiting
         case "Exception", "Killed", "Cancelled", "Interrupted":
             return .failed(words(of: task))
         case "Completed":
