@@ -64,6 +64,22 @@ rdo_tls_trust *rdo_tls_trust_new(const void *pem, size_t count, char *message) {
     return NULL;
 }
 
+rdo_tls_trust *rdo_tls_trust_anybody(char *message) {
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    rdo_tls_trust *trust = calloc(1, sizeof *trust);
+    if (context && trust && SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1) {
+        SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
+        SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_AUTO_RETRY);
+        SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+        trust->context = context;
+        return trust;
+    }
+    explain(message, "out of memory");
+    SSL_CTX_free(context);
+    free(trust);
+    return NULL;
+}
+
 void rdo_tls_trust_free(rdo_tls_trust *trust) {
     if (!trust) return;
     SSL_CTX_free(trust->context);
@@ -127,7 +143,8 @@ static int settle(rdo_tls *tls, int result, int64_t deadline, char *message) {
     }
     if (error == SSL_ERROR_ZERO_RETURN) return 0;
     long verified = SSL_get_verify_result(tls->ssl);
-    if (error == SSL_ERROR_SSL && verified != X509_V_OK) {
+    int asks = SSL_get_verify_mode(tls->ssl) != SSL_VERIFY_NONE;
+    if (error == SSL_ERROR_SSL && asks && verified != X509_V_OK) {
         const char *reason = X509_verify_cert_error_string(verified);
         snprintf(message, RDO_TLS_MESSAGE_MAX, "certificate refused: %s", reason);
         ERR_clear_error();

@@ -74,8 +74,9 @@ package struct Enrolment: Sendable {
                         ]
                     )
                     if let answer = await answer(refused, after: proof) {
+                        let isNew = answer != proof
                         proof = answer
-                        if case .eventRecord = answer.place { continue }
+                        if answer.isLeft, isNew { continue }
                     }
                 case nil: span = pause.afterSilence()
                 }
@@ -94,10 +95,33 @@ package struct Enrolment: Sendable {
         after last: WireMachineProof?
     ) async -> WireMachineProof? {
         guard let prover, refused.challenge.count == MachineProof.challengeBytes else { return nil }
-        if let last, last.challenge == refused.challenge, case .eventRecord = last.place {
-            return nil
+        let challenge = Array(refused.challenge)
+        var proof: WireMachineProof
+        if let last, last.challenge == refused.challenge, last.isLeft {
+            guard refused.assetTag, !last.assetTag else { return nil }
+            proof = last
+        } else {
+            proof = await leaveRecord(challenge, prover)
         }
-        let proof = await prover.answer(Array(refused.challenge))
+        if refused.assetTag {
+            if let reason = await prover.leaveTag(challenge) {
+                log.warning(
+                    "cannot leave the proof in AssetTag",
+                    metadata: [LogKey.reason: "\(reason)"]
+                )
+            } else {
+                log.notice("left a proof in AssetTag")
+                proof.assetTag = true
+            }
+        }
+        return proof
+    }
+
+    private func leaveRecord(
+        _ challenge: [UInt8],
+        _ prover: MachineProver
+    ) async -> WireMachineProof {
+        let proof = await prover.answer(challenge)
         switch proof.place {
         case .eventRecord(let number):
             log.notice("left a proof in the BMC", metadata: [LogKey.status: "record \(number)"])
@@ -159,5 +183,13 @@ package struct Enrolment: Sendable {
             case .version: return max(wish, .seconds(300))
             }
         }
+    }
+}
+
+extension WireMachineProof {
+    /// Whether a proof stands somewhere.
+    fileprivate var isLeft: Bool {
+        if case .eventRecord = place { return true }
+        return assetTag
     }
 }

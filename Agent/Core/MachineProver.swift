@@ -12,7 +12,9 @@ package actor MachineProver {
     private let bmc: any LocalBMC
     private let key: CurvePublicKey
     private let executor: any SerialExecutor
+    private let redfish: (any LocalRedfish)?
     private var records = 0
+    private var tags = 0
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor {
         executor.asUnownedSerialExecutor()
@@ -21,14 +23,17 @@ package actor MachineProver {
     /// - Parameters:
     ///   - bmc: the machine's own BMC.
     ///   - key: the key that enrols.
+    ///   - redfish: the BMC's other side, for those that show no records; `nil` where there is none.
     ///   - executor: where the blocking calls run.
     package init(
         bmc: any LocalBMC,
         key: CurvePublicKey,
+        redfish: (any LocalRedfish)? = nil,
         executor: any SerialExecutor = OwnThread(name: "bmc")
     ) {
         self.bmc = bmc
         self.key = key
+        self.redfish = redfish
         self.executor = executor
     }
 
@@ -40,15 +45,33 @@ package actor MachineProver {
             proof.problem = "it wrote \(records) records into its BMC already; boot it anew"
             return proof
         }
-        let message = MachineProof.message(challenge: challenge, key: key.bytes)
-        let digest = message.withUnsafeBytes { SHA256Digest(of: $0) }
         do {
-            let data = Array(digest.bytes.prefix(MachineProof.dataBytes))
+            let data = data(challenge)
             proof.eventRecord = UInt32(try bmc.addEvent(type: MachineProof.recordType, data: data))
             records += 1
         } catch {
             proof.problem = error.reason
         }
         return proof
+    }
+
+    /// Leaves the same in the machine's `AssetTag`; `recordsMax` tries at most.
+    /// - Returns: what stands in the way, as a clause; `nil` when it stands there.
+    package func leaveTag(_ challenge: [UInt8]) -> String? {
+        guard let redfish else { return "it has no Redfish host interface" }
+        guard tags < Self.recordsMax else { return "it tried \(tags) times; boot it anew" }
+        tags += 1
+        do throws(LocalBMCFailure) {
+            try redfish.leave(MachineProof.tag(data(challenge)))
+            return nil
+        } catch {
+            return error.reason
+        }
+    }
+
+    private func data(_ challenge: [UInt8]) -> [UInt8] {
+        let message = MachineProof.message(challenge: challenge, key: key.bytes)
+        let digest = message.withUnsafeBytes { SHA256Digest(of: $0) }
+        return Array(digest.bytes.prefix(MachineProof.dataBytes))
     }
 }

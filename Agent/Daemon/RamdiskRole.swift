@@ -141,7 +141,15 @@ struct RamdiskRole {
             random: live.random,
             time: live.time,
             log: log,
-            prover: MachineProver(bmc: KernelBMC(tree: live.tree), key: keys.publicKey)
+            prover: MachineProver(
+                bmc: KernelBMC(tree: live.tree),
+                key: keys.publicKey,
+                redfish: SystemHostInterface(
+                    tree: live.tree,
+                    network: live.network,
+                    time: live.time
+                )
+            )
         )
     }
 }

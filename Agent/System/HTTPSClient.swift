@@ -55,8 +55,11 @@ package struct HTTPOrigin: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// As it stands in the `Host` header.
+    ///
+    /// An address of the link stands there without its zone, which is this machine's own business.
     package var authority: String {
-        let name = host.contains(":") ? "[\(host)]" : host
+        let plain = host.prefix { $0 != "%" }
+        let name = host.contains(":") ? "[\(plain)]" : host
         return port == (secure ? 443 : 80) ? name : "\(name):\(port)"
     }
 
@@ -102,7 +105,35 @@ package final class HTTPSClient {
         into body: inout [UInt8]
     ) throws(TransferFailure) -> Int {
         let deadline = Deadline(budget, for: "\(origin)\(path)", on: time)
-        let request = try request(path, headers, range)
+        return try perform(try request("GET", path, headers, range), bytesMax, deadline, &body)
+    }
+
+    /// Changes a resource of the origin to what `content` says; safe to repeat.
+    ///
+    /// `content`: JSON. The others are as with `get`.
+    package func patch(
+        _ path: String,
+        headers: [(name: String, value: Secret)],
+        content: [UInt8],
+        bytesMax: Int,
+        budget: Duration,
+        into body: inout [UInt8]
+    ) throws(TransferFailure) -> Int {
+        let deadline = Deadline(budget, for: "\(origin)\(path)", on: time)
+        let own = [
+            (name: "Content-Type", value: Secret("application/json")),
+            (name: "Content-Length", value: Secret("\(content.count)")),
+        ]
+        let head = try request("PATCH", path, headers + own, nil)
+        return try perform(head + content, bytesMax, deadline, &body)
+    }
+
+    private func perform(
+        _ request: [UInt8],
+        _ bytesMax: Int,
+        _ deadline: Deadline,
+        _ body: inout [UInt8]
+    ) throws(TransferFailure) -> Int {
         // A kept connection may have been closed by the server meanwhile: then, and only then, ask again.
         if let kept = reader {
             do throws(TransferFailure) {
@@ -126,11 +157,13 @@ package final class HTTPSClient {
     }
 
     private func request(
+        _ method: String,
         _ path: String,
         _ headers: [(name: String, value: Secret)],
         _ range: Range<Int>?
     ) throws(TransferFailure) -> [UInt8] {
-        var text = "GET \(path) HTTP/1.1\r\nHost: \(origin.authority)\r\nUser-Agent: rdo-agent\r\n"
+        var text = "\(method) \(path) HTTP/1.1\r\n"
+        text += "Host: \(origin.authority)\r\nUser-Agent: rdo-agent\r\n"
         if let range { text += "Range: bytes=\(range.lowerBound)-\(range.upperBound - 1)\r\n" }
         for (name, value) in headers { text += "\(name): \(value.reveal())\r\n" }
         let lines = 3 + (range == nil ? 0 : 1) + headers.count

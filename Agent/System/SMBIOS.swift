@@ -18,6 +18,8 @@ package struct SMBIOS: Sendable, Equatable {
     package var memoryBytes: UInt64 = 0
     /// Processor sockets that hold a processor.
     package var processors = 0
+    /// The first four networks to the BMC that the firmware tells of; see `HostInterface`.
+    package var hostInterfaces: [HostInterface] = []
 
     package init() {}
 
@@ -68,6 +70,9 @@ package struct SMBIOS: Sendable, Equatable {
             if body.count > 24, body[24] & 0x40 != 0 { processors += 1 }
         case 17:
             memoryBytes &+= Self.moduleBytes(body)
+        case 42:
+            guard hostInterfaces.count < HostInterface.countMax else { break }
+            hostInterfaces += HostInterface(structure: body).map { [$0] } ?? []
         default: break
         }
     }

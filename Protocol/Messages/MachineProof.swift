@@ -25,4 +25,25 @@ package enum MachineProof {
     package static func message(challenge: [UInt8], key: [UInt8]) -> [UInt8] {
         purpose + challenge + key
     }
+
+    private static let tagPrefix = "rdo-"
+
+    /// The text by which a machine proves itself in its `AssetTag`: 30 characters, because some BMCs keep no more
+    /// than 32.
+    ///
+    /// `data`: what a record would hold.
+    package static func tag(_ data: [UInt8]) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        let text = data.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+        return tagPrefix + String(decoding: text, as: UTF8.self)
+    }
+
+    /// Whether a text is a proof of some machine's, and no value of the site's.
+    package static func isTag(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        return text.hasPrefix(tagPrefix) && bytes.count == tagPrefix.utf8.count + 2 * dataBytes
+            && bytes.dropFirst(tagPrefix.utf8.count).allSatisfy {
+                (0x30...0x39).contains($0) || (0x61...0x66).contains($0)
+            }
+    }
 }

@@ -155,6 +155,9 @@ package nonisolated struct WireMachineProof: Sendable {
     set {place = .problem(newValue)}
   }
 
+  /// Whether it stands in the `AssetTag` of the machine's ComputerSystem as well.
+  package var assetTag: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Place: Equatable, Sendable {
@@ -242,6 +245,9 @@ package nonisolated struct WireRefused: Sendable {
 
   /// With FINGERPRINT: 16 bytes to be answered through the machine's BMC; empty where that does not help.
   package var challenge: Data = Data()
+
+  /// With a challenge: whether the proof may be left in `AssetTag`, too; what stood there is kept.
+  package var assetTag: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -417,7 +423,7 @@ nonisolated extension WireEnrolRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireMachineProof: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".MachineProof"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}challenge\0\u{3}event_record\0\u{1}problem\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}challenge\0\u{3}event_record\0\u{1}problem\0\u{3}asset_tag\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -442,6 +448,7 @@ nonisolated extension WireMachineProof: SwiftProtobuf.Message, SwiftProtobuf._Me
           self.place = .problem(v)
         }
       }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.assetTag) }()
       default: break
       }
     }
@@ -466,12 +473,16 @@ nonisolated extension WireMachineProof: SwiftProtobuf.Message, SwiftProtobuf._Me
     }()
     case nil: break
     }
+    if self.assetTag != false {
+      try visitor.visitSingularBoolField(value: self.assetTag, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireMachineProof, rhs: WireMachineProof) -> Bool {
     if lhs.challenge != rhs.challenge {return false}
     if lhs.place != rhs.place {return false}
+    if lhs.assetTag != rhs.assetTag {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -606,7 +617,7 @@ nonisolated extension WireAdmitted: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Refused"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}code\0\u{1}reason\0\u{3}retry_seconds\0\u{1}challenge\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}code\0\u{1}reason\0\u{3}retry_seconds\0\u{1}challenge\0\u{3}asset_tag\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -618,6 +629,7 @@ nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._Message
       case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.retrySeconds) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.challenge) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.assetTag) }()
       default: break
       }
     }
@@ -636,6 +648,9 @@ nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._Message
     if !self.challenge.isEmpty {
       try visitor.visitSingularBytesField(value: self.challenge, fieldNumber: 4)
     }
+    if self.assetTag != false {
+      try visitor.visitSingularBoolField(value: self.assetTag, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -644,6 +659,7 @@ nonisolated extension WireRefused: SwiftProtobuf.Message, SwiftProtobuf._Message
     if lhs.reason != rhs.reason {return false}
     if lhs.retrySeconds != rhs.retrySeconds {return false}
     if lhs.challenge != rhs.challenge {return false}
+    if lhs.assetTag != rhs.assetTag {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -82,9 +82,11 @@ struct `Enrolment` {
 
     private func enrol(
         _ bmc: MemoryBMC,
-        _ challenges: [[UInt8]]
+        _ challenges: [[UInt8]],
+        tags: [Bool] = [],
+        redfish: MemoryRedfish? = nil
     ) async throws -> [WireMachineProof?] {
-        let controller = TestController(challenges: challenges)
+        let controller = TestController(challenges: challenges, tags: tags)
         let tree = FileTree(root: "/nonexistent")
         let key = CurveKeyPair().publicKey
         let enrolment = AgentCore.Enrolment(
@@ -98,7 +100,7 @@ struct `Enrolment` {
             random: SeededRandom(seed: 5),
             time: SkippingTime(),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            prover: MachineProver(bmc: bmc, key: key)
+            prover: MachineProver(bmc: bmc, key: key, redfish: redfish)
         )
         _ = try await enrolment.run(
             Applicant(role: .ramdisk, token: Secret(""), bootMAC: "", agentVersion: "test")
@@ -106,6 +108,9 @@ struct `Enrolment` {
         let expected = challenges.first.map { challenge in
             let message = MachineProof.message(challenge: challenge, key: key.bytes)
             return message.withUnsafeBytes { SHA256Digest(of: $0) }.bytes.prefix(13)
+        }
+        for tag in redfish?.tags ?? [] {
+            #expect(tag == MachineProof.tag(Array(expected ?? [])))
         }
         if let written = bmc.records.first {
             #expect(written.type == MachineProof.recordType)
@@ -146,6 +151,47 @@ struct `Enrolment` {
         #expect(proofs.last??.eventRecord == 41)
     }
 
+    @Test func `the AssetTag is used when the controller says so, once, and that is told at once`()
+        async throws
+    {
+        let (bmc, redfish) = (MemoryBMC(), MemoryRedfish())
+        let challenges = [[UInt8]](repeating: challenge, count: 4)
+        let proofs = try await enrol(
+            bmc,
+            challenges,
+            tags: [false, false, true, true],
+            redfish: redfish
+        )
+        #expect(proofs.map { $0?.assetTag } == [nil, false, false, true, true])
+        #expect(proofs.map { $0?.eventRecord } == [nil, 41, 41, 41, 41])
+        #expect(redfish.tags.count == 1)
+        #expect(redfish.tags.allSatisfy { MachineProof.isTag($0) && $0.utf8.count == 30 })
+    }
+
+    @Test func `a machine whose event log takes nothing proves itself in its AssetTag`()
+        async throws
+    {
+        let (bmc, redfish) = (MemoryBMC(failures: 99), MemoryRedfish())
+        let challenges = [[UInt8]](repeating: challenge, count: 3)
+        let proofs = try await enrol(bmc, challenges, tags: [false, true, true], redfish: redfish)
+        #expect(proofs.map { $0?.assetTag } == [nil, false, true, true])
+        #expect(proofs.last??.problem == "the log is full")
+        #expect(redfish.tags.count == 1)
+    }
+
+    @Test func `an AssetTag that cannot be written is tried a few times, and the record stays`()
+        async throws
+    {
+        let (bmc, redfish) = (MemoryBMC(), MemoryRedfish(isBroken: true))
+        let challenges = [[UInt8]](repeating: challenge, count: 40)
+        let tags = [Bool](repeating: true, count: 40)
+        let proofs = try await enrol(bmc, challenges, tags: tags, redfish: redfish)
+        #expect(redfish.tries == MachineProver.recordsMax)
+        #expect(bmc.records.count == 1)
+        #expect(proofs.allSatisfy { $0?.assetTag != true })
+        #expect(proofs.last??.eventRecord == 41)
+    }
+
     @Test func `no controller makes an agent fill the event log`() async throws {
         let bmc = MemoryBMC()
         let challenges = (0..<40).map { [UInt8](repeating: UInt8($0), count: 16) }
@@ -178,5 +224,23 @@ private final class MemoryBMC: LocalBMC {
         }
         guard let number else { throw LocalBMCFailure("the log is full") }
         return number
+    }
+}
+
+/// A machine's `AssetTag` in memory.
+private final class MemoryRedfish: LocalRedfish {
+    private let state = Mutex<(tags: [String], tries: Int)>(([], 0))
+    private let isBroken: Bool
+    var tags: [String] { state.withLock { $0.tags } }
+    var tries: Int { state.withLock { $0.tries } }
+
+    init(isBroken: Bool = false) { self.isBroken = isBroken }
+
+    func leave(_ tag: String) throws(LocalBMCFailure) {
+        state.withLock { state in
+            state.tries += 1
+            if !isBroken { state.tags.append(tag) }
+        }
+        if isBroken { throw LocalBMCFailure("its BMC gives no accounts to its machine") }
     }
 }

@@ -40,12 +40,15 @@ final class TestController: AgentLink {
     }
 
     /// Asks for proofs, then admits.
-    init(challenges: [[UInt8]]) {
+    ///
+    /// `tags`: whether `AssetTag` may be used, by the number of the answer.
+    init(challenges: [[UInt8]], tags: [Bool] = []) {
         var state = State()
-        state.answers = challenges.map { challenge in
+        state.answers = challenges.enumerated().map { number, challenge in
             var refused = WireRefused()
             refused.code = .fingerprint
             refused.challenge.append(contentsOf: challenge)
+            refused.assetTag = number < tags.count && tags[number]
             return .refused(refused)
         }
         self.state = Mutex(state)

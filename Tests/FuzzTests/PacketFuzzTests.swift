@@ -88,12 +88,28 @@ extension Fuzzing {
             table += [1, 27, 0, 0, 1, 2, 0, 3] + [UInt8](1...16) + [0, 0, 0]
             table += Array("QEMU\u{0}PC\u{0}S-7\u{0}\u{0}".utf8)
             table += [17, 40] + [UInt8](repeating: 0, count: 10) + [0, 0x40]
-            table += [UInt8](repeating: 0, count: 26) + [0, 0, 127, 4, 0, 0, 0, 0]
+            table += [UInt8](repeating: 0, count: 26) + [0, 0]
+            // A network to the BMC, over USB.
+            table += [42, 118, 0, 0, 0x40, 13, 4, 12, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 1, 4, 95]
+            table += [UInt8](repeating: 7, count: 16)
+            let rest = [UInt8](repeating: 0, count: 12)
+            table += [1, 1, 169, 254, 0, 18] + rest + [255, 255, 255, 0] + rest
+            table += [1, 1, 169, 254, 0, 17] + rest + [255, 255, 255, 0] + rest
+            table += [187, 1, 0, 0, 0, 0, 4] + Array("bmc1".utf8) + [0, 0]
+            table += [127, 4, 0, 0, 0, 0]
+            try demand(SMBIOS(table: table).hostInterfaces.count == 1, "the sample is wrong")
             try await Fuzzer("smbios", [table]).run { input in
                 let read = SMBIOS(table: input)
                 for text in [read.manufacturer, read.productName, read.serialNumber] {
                     let isPlain = text.utf8.allSatisfy { (0x20..<0x7f).contains($0) }
                     try demand(isPlain && text.utf8.count <= 128, "a text is not plain")
+                }
+                try demand(read.hostInterfaces.count <= HostInterface.countMax, "many networks")
+                for one in read.hostInterfaces {
+                    let widths = [one.host.count, one.service.count]
+                    try demand([[4, 4], [16, 16]].contains(widths), "an address is none")
+                    let last = widths[0] * 8 - 2
+                    try demand((16...last).contains(one.prefix) && one.port > 0, "no network")
                 }
                 try demand([0, 36].contains(read.systemUUID.utf8.count), "a UUID is none")
                 return .taken

@@ -15,6 +15,8 @@ typedef struct rdo_tls rdo_tls;
 
 // Trusts the PEM certificates given and no others. NULL with a message when there is none among them.
 rdo_tls_trust *rdo_tls_trust_new(const void *pem, size_t count, char *message);
+// Takes every peer's word; for what may be told to anybody. NULL with a message when memory is short.
+rdo_tls_trust *rdo_tls_trust_anybody(char *message);
 void rdo_tls_trust_free(rdo_tls_trust *trust);
 
 // Takes over a connected, non-blocking socket. `host` is the address or name that the peer must prove.
