@@ -381,7 +381,7 @@ let package = Package(
             "BaremetalTests",
             [
                 "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP",
-                "HostTools", "Basics", "Protocol", "Rights", grdb, hummingbird,
+                "HostTools", "Basics", "Protocol", "Rights", "AgentSystem", grdb, hummingbird,
                 hummingbirdTesting,
             ]
         ),

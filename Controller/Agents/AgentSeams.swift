@@ -92,6 +92,30 @@ package protocol MachineProofs: Sendable {
 
     /// Writes a sentence into the node's history.
     func tell(_ sentence: String, of node: NodeID) async throws
+
+    /// Whether a machine may leave its proof in `AssetTag`: what stands there is stored then.
+    func keepTag(of node: NodeID) async -> Bool
+
+    /// Whether the `AssetTag` of a node's machine is this proof; its BMC is looked at by the network.
+    func check(tag: String, of node: NodeID) async -> ProofVerdict
+
+    /// Puts back what stood in `AssetTag`, where a proof stands there now; tried again later when it fails.
+    func restoreTag(of node: NodeID) async
+
+    /// The same for all nodes whose time has come.
+    ///
+    /// `all`: also for the others, whose challenges nobody knows any more.
+    func restoreTags(all: Bool) async
+}
+
+extension MachineProofs {
+    /// For those who know event logs only.
+    package func keepTag(of node: NodeID) async -> Bool { false }
+    package func check(tag: String, of node: NodeID) async -> ProofVerdict {
+        .impossible("no AssetTag can be read")
+    }
+    package func restoreTag(of node: NodeID) async {}
+    package func restoreTags(all: Bool) async {}
 }
 
 /// What the BMC of a node says about a machine.

@@ -153,6 +153,7 @@ struct Enrolment: Sendable {
             refused.reason = "\(answer.reason); or \(operators)"
             refused.retrySeconds = answer.retrySeconds
             refused.challenge = Data(answer.challenge)
+            refused.assetTag = answer.takesTag
             return .refused(refused)
         case .refuse(let code, let reason, let contested):
             metadata[LogKey.reason] = "\(reason)"

@@ -20,6 +20,8 @@ final class ProofDesk: Sendable {
         /// A clause for people at the machine; it names no BMC, since nobody knows yet who reads it.
         let reason: String
         let retrySeconds: UInt32
+        /// Whether the proof may be left in `AssetTag`, too.
+        let takesTag: Bool
         /// The same for the log.
         let detail: String
     }
@@ -37,13 +39,20 @@ final class ProofDesk: Sendable {
         let since: Timestamp
         var stage = Stage.challenged
         var isTold = false
+        /// What stood in the `AssetTag` is stored.
+        var takesTag = false
+        /// The agent says that its proof stands there.
+        var hasTag = false
     }
 
     private struct Job {
         let key: CurvePublicKey
         let node: NodeID
-        let record: UInt16
+        /// `nil` when the agent could not write one; then `problem` says why.
+        let record: UInt16?
+        let problem: String
         let data: [UInt8]
+        let hasTag: Bool
     }
 
     static let casesMax = 4096
@@ -51,6 +60,7 @@ final class ProofDesk: Sendable {
     private static let runningMax = 32
     private static let checkAgain: Duration = .seconds(30)
     private static let askAgain: Duration = .seconds(10)
+    private static let restoreEvery: Duration = .seconds(60)
 
     private let registry: AgentRegistry
     private let proofs: any MachineProofs
@@ -98,31 +108,48 @@ final class ProofDesk: Sendable {
                     challenge: own.challenge,
                     reason: reason,
                     retrySeconds: seconds,
+                    takesTag: own.takesTag,
                     detail: detail ?? reason
                 )
             }
             guard let proof, Array(proof.challenge) == own.challenge else {
                 return (tell("the machine has to prove itself through its BMC"), nil)
             }
+            var record: UInt16?
+            var problem = ""
             switch proof.place {
-            case nil: return (tell("the machine has to prove itself through its BMC"), nil)
-            case .problem(let words):
-                return (tell("the machine cannot prove itself: \(words.prefix(200))"), nil)
+            case nil where !proof.assetTag:
+                return (tell("the machine has to prove itself through its BMC"), nil)
+            case nil: problem = "it wrote no record"
+            case .problem(let words): problem = String(words.prefix(200))
             case .eventRecord(let number):
-                guard let record = UInt16(exactly: number) else {
+                record = UInt16(exactly: number)
+                guard record != nil else {
                     return (tell("the machine names no record of its BMC"), nil)
                 }
-                switch own.stage {
-                case .checking: return (tell("its BMC is being asked", 2), nil)
-                case .open(let reason, let detail, let next) where now < next:
-                    return (tell(reason, detail: detail), nil)
-                case .open, .challenged: break
-                }
-                own.stage = .checking
-                let data = Self.data(own.challenge, key)
-                let job = Job(key: key, node: node, record: record, data: data)
+            }
+            // Only where it was let: what stood there would be lost otherwise.
+            let isNew = proof.assetTag && own.takesTag && !own.hasTag
+            if isNew { own.hasTag = true }
+            switch own.stage {
+            case .checking: return (tell("its BMC is being asked", 2), nil)
+            case .open(let reason, let detail, let next) where now < next && !isNew:
+                return (tell(reason, detail: detail), nil)
+            case .open, .challenged: break
+            }
+            own.stage = .checking
+            let job = Job(
+                key: key,
+                node: node,
+                record: record,
+                problem: problem,
+                data: Self.data(own.challenge, key),
+                hasTag: own.hasTag
+            )
+            guard record == nil, !own.hasTag else {
                 return (tell("its BMC is being asked", 2), job)
             }
+            return (tell("the machine cannot prove itself: \(problem)"), job)
         }
         if let job, !jobs.push(job) {
             settle(job, "the controller cannot ask its BMC just now", "too many proofs", .zero)
@@ -136,8 +163,29 @@ final class ProofDesk: Sendable {
         return Array(SHA256.hash(data: message).prefix(MachineProof.dataBytes))
     }
 
-    /// Asks BMCs until cancelled.
+    /// Asks BMCs until cancelled, and puts back what stood where machines left their proofs.
     func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask(name: "asset tags") { await self.restore() }
+            await work()
+            group.cancelAll()
+        }
+    }
+
+    private func restore() async {
+        // Challenges of before a restart are answered no more.
+        await proofs.restoreTags(all: true)
+        do {
+            while true {
+                try await time.sleep(for: Self.restoreEvery)
+                await proofs.restoreTags(all: false)
+            }
+        } catch {
+            // Cancelled: what is left to be put back is stored.
+        }
+    }
+
+    private func work() async {
         await withTaskGroup(of: Void.self) { group in
             var running = 0
             for await job in jobs {
@@ -159,20 +207,24 @@ final class ProofDesk: Sendable {
             return settle(job, reason, reason, Self.askAgain)
         }
         defer { _ = asked.withLock { $0.remove(job.node) } }
-        let verdict = await proofs.check(job.record, holds: job.data, of: job.node)
+        let verdict = await verdict(on: job)
         do {
             switch verdict {
             case .proven:
                 try await registry.prove(job.key, of: job.node)
                 cases.withLock { if $0[job.node]?.key == job.key { $0[job.node] = nil } }
                 // Only now: what is not stored yet has to be read once more.
-                await proofs.forget(job.record, of: job.node)
+                if let record = job.record { await proofs.forget(record, of: job.node) }
+                await proofs.restoreTag(of: job.node)
             case .refused(let detail):
                 let reason = "its BMC is not the one of its node"
                 settle(job, reason, detail, Self.checkAgain)
                 if isFirstRefusal(of: job) { try await raise(detail, job) }
             case .impossible(let detail):
-                settle(job, "its BMC cannot tell", detail, Self.checkAgain)
+                let reason =
+                    job.record == nil
+                    ? "the machine cannot prove itself: \(job.problem)" : "its BMC cannot tell"
+                settle(job, reason, detail, Self.checkAgain)
             case .later(let detail):
                 settle(job, "its BMC cannot be asked just now", detail, Self.askAgain)
             }
@@ -186,6 +238,23 @@ final class ProofDesk: Sendable {
                 ]
             )
         }
+    }
+
+    /// What the event log says, or where that says nothing the `AssetTag`, which a machine may use only then.
+    private func verdict(on job: Job) async -> ProofVerdict {
+        var verdict = ProofVerdict.impossible("the machine cannot prove itself: \(job.problem)")
+        if let record = job.record {
+            verdict = await proofs.check(record, holds: job.data, of: job.node)
+        }
+        guard case .impossible = verdict else { return verdict }
+        if job.hasTag {
+            return await proofs.check(tag: MachineProof.tag(job.data), of: job.node)
+        }
+        guard cases.withLock({ $0[job.node]?.key == job.key && $0[job.node]?.takesTag == false }),
+            await proofs.keepTag(of: job.node)
+        else { return verdict }
+        cases.withLock { if $0[job.node]?.key == job.key { $0[job.node]?.takesTag = true } }
+        return verdict
     }
 
     /// Keeps why a key still waits.

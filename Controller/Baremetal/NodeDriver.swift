@@ -32,6 +32,8 @@ package struct NodeDriver: Sendable {
     package var records: (any EventRecordControl)?
     /// The same by a record that is looked for.
     package var recordSearch: (any EventSearchControl)?
+    /// Where a machine can prove itself by its `AssetTag` as well.
+    package var assetTags: (any AssetTagControl)?
     /// `nil` where the password of a BMC's user cannot be changed.
     package var credentials: (any CredentialControl)?
     /// `nil` where BMCs of this kind send no events.
@@ -71,7 +73,7 @@ package struct NodeDriver: Sendable {
     package static func redfish(
         _ control: some PowerControl & FirmwareControl & BIOSControl & MediaControl
             & IndicatorControl & SensorControl & EventControl & FirmwareUpdateControl
-            & CredentialControl & EventSearchControl
+            & CredentialControl & EventSearchControl & AssetTagControl
     ) -> NodeDriver {
         var driver = NodeDriver(
             name: "redfish",
@@ -88,6 +90,7 @@ package struct NodeDriver: Sendable {
         driver.events = control
         driver.credentials = control
         driver.recordSearch = control
+        driver.assetTags = control
         let bmc: @Sendable (Node) throws -> BMC = { try $0.driverInfo.redfish(label: $0.label) }
         driver.steps = DriverStepGroup([
             BIOSSteps(control, bmc: bmc), FirmwareSteps(control, bmc: bmc),

@@ -92,6 +92,7 @@ package let baremetalMigrations = [
     eventTables,
     credentialTables,
     raidTables,
+    assetTagTables,
 ]
 
 extension Transaction {

@@ -48,7 +48,7 @@ extension NodesService: MachineProofs {
         }
     }
 
-    private static func refusal(_ bmc: BMC, _ node: Node) -> ProofVerdict {
+    static func refusal(_ bmc: BMC, _ node: Node) -> ProofVerdict {
         .refused(
             "the BMC \(bmc.endpoint) of node \(node.label) does not hold what the machine says that it left there: the machine has another BMC; compare \(bmc.redfish == nil ? "ipmi_address" : "redfish_address") and the cabling"
         )

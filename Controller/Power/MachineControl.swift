@@ -314,6 +314,24 @@ package protocol EventSearchControl: Sendable {
     func search(for record: EventRecord, of bmc: BMC) async throws -> EventSearch
 }
 
+/// Reads and changes the text by which a site names a machine.
+package protocol AssetTagControl: Sendable {
+    /// The text; empty when there is none.
+    /// - Throws: `PowerFault`; of reason `unsupported` when the machine has no place for one.
+    func assetTag(of bmc: BMC) async throws -> String
+
+    /// Whether the text becomes this one within a few looks.
+    func shows(assetTag: String, of bmc: BMC) async throws -> Bool
+
+    /// Changes the text, if the one that stands there may be replaced.
+    /// - Returns: whether it was changed.
+    func set(
+        assetTag: String,
+        where mayReplace: @escaping @Sendable (String) -> Bool,
+        of bmc: BMC
+    ) async throws -> Bool
+}
+
 /// What an event log shows of a record.
 package enum EventSearch: Sendable, Equatable {
     /// This record.

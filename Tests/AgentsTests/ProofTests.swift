@@ -19,6 +19,10 @@ private final class EventLogs: MachineProofs {
         var isSilent = false
         var isUnable = false
         var forgotten = 0
+        /// Asset tags; a node without one cannot keep any.
+        var tags: [NodeID: String] = [:]
+        var kept = 0
+        var restored = 0
         /// What happens while a BMC is being asked.
         var meanwhile: (@Sendable () async throws -> Void)?
     }
@@ -42,6 +46,19 @@ private final class EventLogs: MachineProofs {
     func forget(_ record: UInt16, of node: NodeID) async {
         state.withLock { $0.forgotten += 1 }
     }
+
+    func keepTag(of node: NodeID) async -> Bool {
+        state.withLock { state in
+            state.kept += 1
+            return state.tags[node] != nil
+        }
+    }
+
+    func check(tag: String, of node: NodeID) async -> ProofVerdict {
+        state.withLock { $0.tags[node] == tag ? .proven : .refused("another BMC") }
+    }
+
+    func restoreTag(of node: NodeID) async { state.withLock { $0.restored += 1 } }
 
     func tell(_ sentence: String, of node: NodeID) async throws {
         state.withLock { $0.told.append(sentence) }
@@ -259,6 +276,75 @@ struct ProofTests {
         }
         #expect(reply.refused.reason.contains("the kernel found no BMC"))
         #expect(reply.refused.challenge == first.challenge)
+    }
+
+    @Test(arguments: [true, false])
+    func `a machine whose BMC shows no records is let in by its AssetTag, and no other`(
+        isOwn: Bool
+    ) async throws {
+        let world = try AgentsWorld(trust: false)
+        let (desk, token) = (desk(world), try await world.token())
+        logs.state.withLock {
+            $0.isUnable = true
+            $0.tags[nodeA] = "rack 7"
+        }
+        try await running(desk) { [logs, keys] in
+            let first = await world.enrol(keys, token: token, desk: desk).refused
+            #expect(!first.assetTag, "what stands there is not kept yet")
+            // The claim alone changes nothing where it was not let.
+            let early = await world.enrol(keys, token: token, desk: desk) {
+                $0.proof = proof(first.challenge, 7)
+                $0.proof.assetTag = true
+            }
+            #expect(early.refused.code == .fingerprint)
+            try await eventually("the leave") {
+                let reply = await world.enrol(keys, token: token, desk: desk) {
+                    $0.proof = proof(first.challenge, 7)
+                }
+                return reply.refused.assetTag && reply.refused.challenge == first.challenge
+            }
+            let key = isOwn ? keys.publicKey : CurveKeyPair().publicKey
+            let text = MachineProof.tag(ProofDesk.data(Array(first.challenge), key))
+            logs.state.withLock { $0.tags[nodeA] = text }
+            try await eventually("the verdict") {
+                let reply = await world.enrol(keys, token: token, desk: desk) {
+                    $0.proof = proof(first.challenge, 7)
+                    $0.proof.assetTag = true
+                }
+                return isOwn
+                    ? reply.admitted.node == nodeA.text
+                    : reply.refused.reason.contains("not the one of its node")
+            }
+        }
+        #expect(logs.state.withLock(\.kept) == 1)
+        #expect(logs.state.withLock(\.restored) == (isOwn ? 1 : 0))
+        #expect(try await world.registry.mayReceiveSecrets(nodeA, role: .ramdisk) == isOwn)
+        #expect(try await world.changes("security").count == (isOwn ? 0 : 1))
+    }
+
+    @Test func `a machine that can write no record may use its AssetTag, if there is one`()
+        async throws
+    {
+        let world = try AgentsWorld(trust: false)
+        let (desk, token) = (desk(world), try await world.token())
+        try await running(desk) { [logs, keys] in
+            let first = await world.enrol(keys, token: token, desk: desk).refused
+            @Sendable func ask() async -> WireRefused {
+                await world.enrol(keys, token: token, desk: desk) {
+                    $0.proof.challenge = first.challenge
+                    $0.proof.problem = "the log is full"
+                }.refused
+            }
+            #expect(await ask().reason.contains("the log is full"))
+            try await eventually("the question") { logs.state.withLock(\.kept) == 1 }
+            #expect(await !ask().assetTag)
+            logs.state.withLock { $0.tags[nodeA] = "" }
+            try await eventually("the leave") {
+                world.time.advance(by: .seconds(31))
+                return await ask().assetTag
+            }
+            #expect(logs.state.withLock(\.asked) == 0, "there is no record to look at")
+        }
     }
 
     @Test(arguments: [
