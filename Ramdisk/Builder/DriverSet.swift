@@ -81,7 +81,11 @@ package enum DriverSet: String, Sendable, CaseIterable {
         ),
         (
             "management",
-            ["ipmi_si", "ipmi_devintf", "ipmi_ssif", "i2c_i801", "acpi_power_meter", "iTCO_wdt"]
+            [
+                "ipmi_si", "ipmi_devintf", "ipmi_ssif", "i2c_i801", "acpi_power_meter", "iTCO_wdt",
+                // The network cards by which BMCs show themselves to their machines.
+                "cdc_ether", "cdc_ncm", "rndis_host",
+            ]
         ),
         ("keyboards", ["usbhid", "hid_generic", "xhci_pci", "ehci_pci", "uhci_hcd"]),
     ]
