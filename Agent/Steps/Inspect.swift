@@ -60,7 +60,7 @@ package struct Inspect: StepRunner {
     ) async throws {
         guard !layout.volumes.isEmpty else { return }
         do {
-            _ = try await raid.start(layout, report)
+            _ = try await raid.start(layout, toleratesFailures: true, report)
         } catch let failure as StepFailure {
             report.log([failure.message])
         }

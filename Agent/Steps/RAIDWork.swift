@@ -114,8 +114,15 @@ package struct RAIDWork: Sendable {
     }
 
     /// Starts the arrays that the controller knows, found by their identity; all others are stopped.
-    /// - Throws: `StepFailure` when the root volume has no member any more.
-    func start(_ layout: WireRAIDLayout, _ report: some StepReporter) async throws -> [Started] {
+    ///
+    /// `toleratesFailures`: a volume that cannot be started is told in the log and left out. Never for what writes:
+    /// it would take the volume's members for disks of their own, or another volume for this one.
+    /// - Throws: `StepFailure` that names the volume which cannot be started.
+    func start(
+        _ layout: WireRAIDLayout,
+        toleratesFailures: Bool = false,
+        _ report: some StepReporter
+    ) async throws -> [Started] {
         try await stopAll(report)
         let wanted = layout.volumes.filter { !$0.array.isEmpty }.prefix(RAIDPlan.volumesMax)
         guard !wanted.isEmpty else { return [] }
@@ -129,7 +136,7 @@ package struct RAIDWork: Sendable {
                 report.log(["\(device) is the volume \(volume.name)"])
                 started.append(Started(device: device, isRoot: volume.isRoot))
             } catch let failure as StepFailure {
-                guard !volume.isRoot else { throw failure }
+                guard toleratesFailures else { throw failure }
                 report.log([failure.message])
             }
         }
@@ -158,7 +165,8 @@ package struct RAIDWork: Sendable {
         }
         do {
             try await arrays.assemble(device, level: level, id: id, members: members)
-        } catch let error as SystemFailure {
+            _ = try await appeared(device)
+        } catch let error as SystemFailure where error.code != ECANCELED {
             throw failure(
                 "\(error); replace the broken disk and build the RAID anew",
                 retryable: true
@@ -166,7 +174,6 @@ package struct RAIDWork: Sendable {
         } catch let fault as Fault {
             throw failure(fault.message, retryable: false)
         }
-        _ = try await appeared(device)
     }
 
     /// The partitions of each array, by its identity.

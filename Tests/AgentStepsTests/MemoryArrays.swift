@@ -13,6 +13,8 @@ final class MemoryArrays: RAIDArrays {
         var running: Set<String> = []
         var busy: Set<String> = []
         var stopped: [String] = []
+        /// Arrays that do not start.
+        var broken: Set<ArrayID> = []
     }
 
     let state = Mutex(State())
@@ -37,6 +39,9 @@ final class MemoryArrays: RAIDArrays {
         id: ArrayID,
         members: [String]
     ) async throws {
+        guard !state.withLock({ $0.broken.contains(id) }) else {
+            throw SystemFailure("start the array \(device)", code: EIO)
+        }
         state.withLock {
             $0.assembled.append((device, id, members))
             $0.running.insert(device)

@@ -8,7 +8,7 @@ import Testing
 @testable import AgentSteps
 
 /// Two disks of 1 GiB whose kernel shows partitions and arrays as soon as they are there.
-private final class Rack: BlockDevices, DiskAccess {
+final class Rack: BlockDevices, DiskAccess {
     let whole: [String: MemoryDisk]
     let arrays: MemoryArrays
     let volume: MemoryDisk
@@ -56,6 +56,29 @@ private final class Rack: BlockDevices, DiskAccess {
         return DiskPart(disk: disk, range: table.range(of: part.partition))
     }
 
+    /// What writes the image to one of these disks.
+    func writer(
+        of image: SampleImage,
+        _ firmware: MemoryVariables = MemoryVariables(),
+        _ fileSystems: any FileSystems = MemoryFileSystems()
+    ) -> WriteImage {
+        WriteImage(
+            WriteImage.Seams(
+                devices: self,
+                disks: self,
+                sources: ChunkServer(image),
+                firmware: firmware,
+                fileSystems: fileSystems,
+                loader: BIOSLoader(tree: FileTree(files: LoaderSample.file)),
+                arrays: arrays,
+                time: LeapingTime(),
+                random: SeededRandom(seed: 5),
+                executor: { OwnThread(name: $0) },
+                workers: 2
+            )
+        )
+    }
+
     /// Puts a superblock of version 1.2 on a member.
     func mark(_ path: String, _ id: ArrayID) throws {
         let part = try open(path, exclusive: false)
@@ -85,7 +108,7 @@ private struct Mirror: Disk {
 }
 
 /// A mirror of what little these disks leave beside the EFI system partition.
-private let mirror: WireRAIDLayout = {
+let smallMirror: WireRAIDLayout = {
     var volume = wish("1", gibibytes: 0, isRoot: true)
     volume.sizeMib = 100
     return layout(volume)
@@ -101,13 +124,14 @@ private func run(_ step: some StepRunner, _ body: WireCommand.OneOf_Body) async 
     return built
 }
 
-private func build(
+func build(
     _ rack: Rack,
+    _ layout: WireRAIDLayout = smallMirror,
     deletes: Bool = false,
     mode: String = "uefi"
 ) async throws -> WireBuiltRAID {
     var order = WireBuildRAID()
-    order.layout = mirror
+    order.layout = layout
     order.layout.bootMode = mode
     order.deleteExisting = deletes
     return try await run(BuildRAID(raid: rack.work), .buildRaid(order))
@@ -173,7 +197,7 @@ struct `Building software RAID` {
         let rack = Rack()
         let first = try await build(rack)
         var command = WireCommand()
-        command.eraseMetadata.raid = mirror
+        command.eraseMetadata.raid = smallMirror
         let outcome = try await EraseMetadata(raid: rack.work)
             .run(command, in: noContext, report: Ear())
         guard case .erased(let erased) = outcome else {
@@ -183,51 +207,6 @@ struct `Building software RAID` {
         #expect(erased.raid.volumes.count == 1)
         #expect(erased.raid.volumes.first?.array != first.volumes.first?.array)
         #expect(rack.arrays.state.withLock { $0.stopped } == ["/dev/md0"])
-    }
-}
-
-struct `Starting software RAID` {
-    private let own = ArrayID(bytes: [UInt8](repeating: 7, count: 16))
-
-    private func wanted(_ id: ArrayID) -> WireRAIDLayout {
-        var layout = mirror
-        layout.volumes[0].array = id.description
-        return layout
-    }
-
-    @Test func `goes by identity; what strangers left on disks stays stopped`() async throws {
-        let rack = Rack()
-        _ = try await build(rack)
-        try rack.mark("/dev/sda2", own)
-        try rack.mark("/dev/sdb2", ArrayID(bytes: [UInt8](repeating: 8, count: 16)))
-        rack.arrays.state.withLock { $0.running = ["/dev/md99"] }
-        let started = try await rack.work.start(wanted(own), Ear())
-        #expect(started == [RAIDWork.Started(device: "/dev/md0", isRoot: true)])
-        let state = rack.arrays.state.withLock { $0 }
-        #expect(state.stopped == ["/dev/md99"])
-        #expect(state.assembled.map(\.members) == [["/dev/sda2"]])
-        #expect(state.assembled.map(\.id) == [own])
-    }
-
-    @Test(arguments: ["07", "../../x", String(repeating: "a", count: 32)])
-    func `says so when the root volume is gone`(array: String) async throws {
-        let rack = Rack()
-        _ = try await build(rack)
-        var layout = mirror
-        layout.volumes[0].array = array
-        let failure = await #expect(throws: StepFailure.self) {
-            try await rack.work.start(layout, Ear())
-        }
-        #expect(failure?.message.contains("cannot start the software RAID volume") == true)
-        #expect(rack.arrays.state.withLock { $0.assembled.isEmpty })
-    }
-
-    @Test func `nothing is started for a node without RAID`() async throws {
-        let rack = Rack()
-        _ = try await build(rack)
-        try rack.mark("/dev/sda2", own)
-        #expect(try await rack.work.start(WireRAIDLayout(), Ear()).isEmpty)
-        #expect(rack.arrays.state.withLock { $0.assembled.isEmpty })
     }
 }
 
@@ -250,23 +229,9 @@ struct `An image on software RAID` {
             partitioned
             ? image.partitionOrder(mode, ephemeral: 0, swap: 0) : image.order(drive: false)
         command.writeImage.bootMode = mode
-        command.writeImage.raid = mirror
+        command.writeImage.raid = smallMirror
         command.writeImage.raid.volumes[0].array = own.description
-        let step = WriteImage(
-            WriteImage.Seams(
-                devices: rack,
-                disks: rack,
-                sources: ChunkServer(image),
-                firmware: firmware,
-                fileSystems: fileSystems,
-                loader: BIOSLoader(tree: FileTree(files: LoaderSample.file)),
-                arrays: rack.arrays,
-                time: LeapingTime(),
-                random: SeededRandom(seed: 5),
-                executor: { OwnThread(name: $0) },
-                workers: 2
-            )
-        )
+        let step = rack.writer(of: image, firmware, fileSystems)
         guard case .written(let written) = try await step.run(command, in: noContext, report: Ear())
         else { throw StepFailure("cannot test: another outcome", retryable: false) }
         return written
