@@ -103,19 +103,9 @@ package struct EraseMetadata: StepRunner {
             return [start..<(start + half), (end - half)..<end]
         }
         var wanted = ends(0, bytes / block * block)
-        // A disk without a readable table has no partitions to wipe.
-        if let head = try? disk.bytes(0..<min(bytes, Int64(PartitionTable.headBytesMax))),
-            let table = try? PartitionTable(
-                head: head,
-                blockBytes: disk.geometry.blockBytes,
-                bytes: bytes
-            )
-        {
-            for (_, partition) in table.partitions {
-                let first = Int64(clamping: partition.firstBlock).multiplied(by: block)
-                let end = (Int64(clamping: partition.lastBlock) &+ 1).multiplied(by: block)
-                wanted += ends(first, end)
-            }
+        // A disk without a table that makes sense has no partitions to wipe.
+        for range in disk.partitionTable()?.partitionRanges ?? [] {
+            wanted += ends(range.lowerBound, range.upperBound)
         }
         var merged: [Range<Int64>] = []
         for range in wanted.sorted(by: { $0.lowerBound < $1.lowerBound }) {
@@ -146,13 +136,5 @@ extension Disk {
             offset += Int64(count)
         }
         return true
-    }
-}
-
-extension Int64 {
-    /// The product, saturating.
-    fileprivate func multiplied(by factor: Int64) -> Int64 {
-        let (product, overflow) = multipliedReportingOverflow(by: factor)
-        return overflow ? .max : product
     }
 }

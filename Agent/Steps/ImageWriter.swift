@@ -411,15 +411,3 @@ extension FirmwareVariables {
         }
     }
 }
-
-extension Disk {
-    /// The partition table that stands on the disk; `nil` when there is none that makes sense.
-    func partitionTable() -> DiskTable? {
-        let (bytes, block) = (geometry.bytes, geometry.blockBytes)
-        let count = min(bytes, Int64(PartitionTable.headBytesMax)) / Int64(block) * Int64(block)
-        // What cannot be read is no table; the other copy may be one.
-        let head = try? self.bytes(0..<count)
-        let tail = try? self.bytes((bytes - count)..<bytes)  // The same.
-        return DiskTable(head: head ?? [], tail: tail ?? [], blockBytes: block, bytes: bytes)
-    }
-}

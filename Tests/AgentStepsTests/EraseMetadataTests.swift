@@ -130,4 +130,50 @@ struct `Erasing the metadata of disks` {
         #expect(erased.disks.first?.zeroedBytes == UInt64(64 * 1600 + 64) * 512 + (2 << 20))
         #expect(disk.longestRead <= 4 << 20)
     }
+
+    /// What images of partitions leave on machines with BIOS, and what an interrupted write leaves of a table.
+    @Test(arguments: ["msdos", "a GUID table's backup"])
+    func `finds partitions in a table of any kind`(kind: String) async throws {
+        let (bytes, driveBytes): (Int64, Int64) = (160 << 20, 64 << 20)
+        func id(_ byte: UInt8) -> GUID { GUID(bytes: [UInt8](repeating: byte, count: 16)) }
+        let disk = MemoryDisk(bytes: bytes)
+        var table =
+            kind == "msdos"
+            ? DiskTable.msdos(try MasterBootRecord(emptyOn: bytes, blockBytes: 512, diskID: 7))
+            : .gpt(try PartitionTable(emptyOn: bytes, blockBytes: 512, diskID: id(1)))
+        let root = try table.append(name: "root", .root, id: id(2), bytes: 64 << 20)
+        let drive = try table.append(
+            name: "config-2",
+            .data,
+            id: id(3),
+            bytes: driveBytes
+        )
+        if kind == "msdos" {
+            var head = [UInt8](repeating: 0, count: 512)
+            table.place(into: &head)
+            try disk.put(head, at: 0)
+        } else {
+            try disk.put(table.tail, at: table.tailOffset)
+        }
+        let mark = [UInt8](repeating: 0xfc, count: 512)
+        // ISO 9660's descriptor, a file system's superblock, md's of version 1.2 and 1.0.
+        var places: [Int64] = []
+        for range in [root.range, drive.range] {
+            places += ([32_768, 1024, 4096] as [Int64]).map { range.lowerBound + $0 }
+            places.append(range.upperBound - 8192)
+        }
+        let data: Int64 = root.range.lowerBound + Int64(32 << 20)
+        places.append(data)
+        for place in places { try disk.put(mark, at: place) }
+        try disk.flush()
+        let erased = try await erase([device("vda")], ["/dev/vda": disk])
+        for place in places.dropLast() {
+            let left = try disk.bytes(place..<(place + 512))
+            #expect(left.allSatisfy { $0 == 0 }, "\(place)")
+        }
+        #expect(disk.partitionTable() == nil)
+        #expect(try disk.bytes(data..<(data + 512)) == mark)
+        // The root partition begins in the disk's first 2 MiB, the config drive right behind it.
+        #expect(erased.disks.first?.zeroedBytes == 11 << 20)
+    }
 }
