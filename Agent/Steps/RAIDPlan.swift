@@ -54,13 +54,8 @@ struct RAIDPlan: Sendable {
         for disk in chosen.joined() where tables[disk.path] == nil {
             tables[disk.path] = try Self.table(on: disk, layout.bootMode == "uefi", newID)
         }
-        // What takes the rest comes after what has a size; arrays are numbered in this order, as Ironic does.
-        let turns = wishes.indices.sorted { left, right in
-            let (one, two) = (wishes[left].sizeMib == 0, wishes[right].sizeMib == 0)
-            return one == two ? left < right : two
-        }
         var volumes = [Volume?](repeating: nil, count: wishes.count)
-        for (number, index) in turns.enumerated() {
+        for (number, index) in Self.turns(of: wishes).enumerated() {
             let wish = wishes[index]
             let name = wish.name.isEmpty ? "md\(number)" : wish.name
             let members = try chosen[index].map { disk throws(ImpossibleRAID) in
@@ -82,6 +77,17 @@ struct RAIDPlan: Sendable {
     }
 
     // MARK: - Rules
+
+    /// Places in a layout, in the order in which its arrays are numbered, as Ironic numbers them: what takes the
+    /// rest comes after what has a size.
+    ///
+    /// What was built is numbered by the same rule whenever it is started, so that devices keep their names.
+    static func turns(of volumes: [WireRAIDLayout.Volume]) -> [Int] {
+        volumes.indices.sorted { left, right in
+            let (one, two) = (volumes[left].sizeMib == 0, volumes[right].sizeMib == 0)
+            return one == two ? left < right : two
+        }
+    }
 
     private static func checked(
         _ layout: WireRAIDLayout

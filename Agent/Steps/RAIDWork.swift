@@ -124,13 +124,15 @@ package struct RAIDWork: Sendable {
         _ report: some StepReporter
     ) async throws -> [Started] {
         try await stopAll(report)
-        let wanted = layout.volumes.filter { !$0.array.isEmpty }.prefix(RAIDPlan.volumesMax)
+        let wanted = Array(
+            layout.volumes.filter { !$0.array.isEmpty }.prefix(RAIDPlan.volumesMax)
+        )
         guard !wanted.isEmpty else { return [] }
         report.progress(StepProgress(phase: "raid", text: "starting software RAID"))
         let found = try members()
         var started: [Started] = []
-        for (number, volume) in wanted.enumerated() {
-            let device = "/dev/md\(number)"
+        for (number, place) in RAIDPlan.turns(of: wanted).enumerated() {
+            let (device, volume) = ("/dev/md\(number)", wanted[place])
             do {
                 try await start(volume, as: device, found)
                 report.log(["\(device) is the volume \(volume.name)"])

@@ -110,4 +110,27 @@ struct `Starting software RAID` {
         #expect(rack.arrays.state.withLock { $0.assembled.map(\.id) } == [other])
         #expect(ear.lines.contains { $0.contains("cannot start the software RAID volume") })
     }
+
+    /// `raid_config` keeps the names that the build reported.
+    @Test func `gives arrays the names they were built with`() async throws {
+        let rack = Rack()
+        var layout = smallMirror
+        layout.volumes[0].sizeMib = 0
+        layout.volumes.append(wish("1", gibibytes: 0, name: "data"))
+        layout.volumes[1].sizeMib = 100
+        let built = try await build(rack, layout)
+        #expect(built.volumes.map(\.device) == ["/dev/md1", "/dev/md0"])
+        for (place, volume) in built.volumes.enumerated() {
+            layout.volumes[place].array = volume.array
+            let id = try #require(ArrayID(volume.array))
+            let orders = rack.arrays.state.withLock { $0.created }
+            for member in try #require(orders.first { $0.id == id }).members {
+                try rack.mark(member, id)
+            }
+        }
+        let started = try await rack.work.start(layout, Ear())
+        let names = rack.arrays.state.withLock { $0.assembled.map { [$0.device, "\($0.id)"] } }
+        #expect(Set(names) == Set(built.volumes.map { [$0.device, $0.array] }))
+        #expect(started.first(where: \.isRoot)?.device == "/dev/md1")
+    }
 }
