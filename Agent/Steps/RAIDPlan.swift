@@ -153,11 +153,13 @@ struct RAIDPlan: Sendable {
             chosen = []
             for hints in wish.disks {
                 do throws(NoRootDevice) {
+                    let words = try described(hints)
                     guard
                         let disk = try matching(disks, hints).first(where: { !chosen.contains($0) })
                     else {
                         throw NoRootDevice(
-                            reason: "no disk is left for the hints of member \(chosen.count + 1)",
+                            reason:
+                                "no disk is left for the hints of member \(chosen.count + 1), \(words)",
                             explanations: []
                         )
                     }
@@ -166,6 +168,14 @@ struct RAIDPlan: Sendable {
                     throw ImpossibleRAID(reason: "\(error.reason) (physical_disks)")
                 }
             }
+        }
+        // What was built is not built anew of less, nor with what others may have put in.
+        guard wish.members == 0 || chosen.count == Int(wish.members) else {
+            let paths = chosen.map(\.path).joined(separator: ", ")
+            throw ImpossibleRAID(
+                reason:
+                    "the volume \(wish.name) of level \(wish.level) was built of \(wish.members) disks and there are \(chosen.count): \(paths)"
+            )
         }
         let least = RAIDLevel(rawValue: wish.level)?.membersMin ?? 2
         guard chosen.count >= least else {

@@ -111,6 +111,8 @@ package struct RAIDWork: Sendable {
     struct Started: Sendable, Equatable {
         let device: String
         let isRoot: Bool
+        /// A sentence that says which members are left, for an array that lacks some.
+        var shortage: String?
     }
 
     /// Starts the arrays that the controller knows, found by their identity; all others are stopped.
@@ -134,9 +136,11 @@ package struct RAIDWork: Sendable {
         for (number, place) in RAIDPlan.turns(of: wanted).enumerated() {
             let (device, volume) = ("/dev/md\(number)", wanted[place])
             do {
-                try await start(volume, as: device, found)
-                report.log(["\(device) is the volume \(volume.name)"])
-                started.append(Started(device: device, isRoot: volume.isRoot))
+                let shortage = try await start(volume, as: device, found)
+                report.log([shortage ?? "\(device) is the volume \(volume.name)"])
+                started.append(
+                    Started(device: device, isRoot: volume.isRoot, shortage: shortage)
+                )
             } catch let failure as StepFailure {
                 guard toleratesFailures else { throw failure }
                 report.log([failure.message])
@@ -145,11 +149,12 @@ package struct RAIDWork: Sendable {
         return started
     }
 
+    /// - Returns: what the array lacks, a sentence; `nil` when it has as many members as it was built of.
     private func start(
         _ volume: WireRAIDLayout.Volume,
         as device: String,
         _ found: [ArrayID: [String]]
-    ) async throws {
+    ) async throws -> String? {
         func failure(_ reason: String, retryable: Bool) -> StepFailure {
             StepFailure(
                 "cannot start the software RAID volume \(volume.name.prefix(40)): \(reason)",
@@ -167,7 +172,12 @@ package struct RAIDWork: Sendable {
         }
         do {
             try await arrays.assemble(device, level: level, id: id, members: members)
-            _ = try await appeared(device)
+            let array = try await appeared(device)
+            // mdadm may have found a member that the array has left behind, and not taken it.
+            let count = min(members.count, array.members.count)
+            guard count < volume.members else { return nil }
+            return
+                "\(device) is the volume \(volume.name.prefix(40)) and runs with \(count) of \(volume.members) members (found: \(members.joined(separator: ", "))); replace the broken disk and build the RAID anew"
         } catch let error as SystemFailure where error.code != ECANCELED {
             throw failure(
                 "\(error); replace the broken disk and build the RAID anew",
@@ -226,7 +236,7 @@ package struct RAIDWork: Sendable {
             plan = try RAIDPlan(layout, on: devices.list()) { random.bytes(16) }
         } catch {
             throw StepFailure(
-                "cannot build software RAID: \(error.reason); change the target RAID configuration",
+                "cannot build software RAID: \(error.reason); \(layout.wasBuilt ? "have the disks as they were, or take the clean step raid.delete_configuration" : "change the target RAID configuration")",
                 retryable: false
             )
         }
@@ -354,6 +364,11 @@ package struct RAIDWork: Sendable {
             try await time.sleep(for: .milliseconds(100))
         }
     }
+}
+
+extension WireRAIDLayout {
+    /// Whether it says what there was, not what is wished.
+    fileprivate var wasBuilt: Bool { volumes.contains { $0.members > 0 } }
 }
 
 /// A part of a disk that reads as a disk of its own.

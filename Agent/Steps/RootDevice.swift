@@ -77,6 +77,12 @@ func matching(
     return disks.sorted { $0.path < $1.path }.filter { obstacle($0, hints) == nil }
 }
 
+/// Hints for people: “serial “s== 1”, rotational “true””.
+/// - Throws: `NoRootDevice` when a hint makes no sense.
+func described(_ hints: WireRootDeviceHints) throws(NoRootDevice) -> String {
+    list(try parse(hints))
+}
+
 /// Ironic's `root_disk_min_size`.
 private let rootBytesMin: UInt64 = 4 << 30
 

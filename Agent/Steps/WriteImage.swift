@@ -97,7 +97,7 @@ package struct WriteImage: StepRunner {
             try await mirror?.finish(layout)
             written.device = choice.disk.path
             written.serial = choice.disk.serial
-            written.choice = choice.explanations
+            written.choice = started.compactMap(\.shortage) + choice.explanations
             return .written(written)
         } catch let error as SystemFailure where error.code != 125 /* ECANCELED */ {
             throw StepFailure(

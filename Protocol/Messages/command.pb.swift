@@ -517,7 +517,8 @@ package nonisolated struct WireRAIDLayout: Sendable {
     /// ever started.
     package var array: String = String()
 
-    /// How many members it was built of.
+    /// How many members it was built of; zero: it was not built yet. An array that lacks some is started, which
+    /// is told; none is built anew of another number of disks.
     package var members: UInt32 = 0
 
     package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -755,7 +756,7 @@ package nonisolated struct WireWrittenImage: Sendable {
 
   package var serial: String = String()
 
-  /// Why this disk and why not the others, one sentence each.
+  /// Why this disk and why not the others, one sentence each; before them, one for each array that lacks members.
   package var choice: [String] = []
 
   package var imageBytes: UInt64 = 0

@@ -96,6 +96,32 @@ struct `A plan of software RAID` {
         #expect(plan.volumes[0].order.members == ["/dev/sdc2", "/dev/sda2"])
     }
 
+    @Test func `what was built is built anew of as many disks, else the missing one is named`()
+        throws
+    {
+        var volume = wish("1", gibibytes: 1)
+        volume.members = 3
+        func reason(_ disks: [BlockDevice]) -> String {
+            let rebuilt = layout(volume)
+            let failure = #expect(throws: ImpossibleRAID.self) { try plan(rebuilt, disks) }
+            return failure?.reason ?? ""
+        }
+        let three = [disk("sda"), disk("sdb"), disk("sdc")]
+        #expect(try plan(layout(volume), three).tables.count == 3)
+        #expect(
+            reason([disk("sda"), disk("sdc")])
+                .contains("was built of 3 disks and there are 2: /dev/sda, /dev/sdc")
+        )
+        #expect(reason(three + [disk("sdd")]).contains("there are 4"))
+        // Serial numbers say which one.
+        volume.disks =
+            wish("1", gibibytes: 1, disks: ["s== serial of sda", "s== serial of sdb"]).disks
+        volume.members = 2
+        #expect(
+            reason([disk("sda"), disk("sdc")]).contains("member 2, serial “s== serial of sdb”")
+        )
+    }
+
     @Test(
         arguments: [
             (layout(), "0 volumes"),

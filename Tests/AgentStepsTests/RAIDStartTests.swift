@@ -133,4 +133,38 @@ struct `Starting software RAID` {
         #expect(Set(names) == Set(built.volumes.map { [$0.device, $0.array] }))
         #expect(started.first(where: \.isRoot)?.device == "/dev/md1")
     }
+
+    @Test(arguments: [2, 3])
+    func `a write tells of a volume that lacks members`(members: UInt32) async throws {
+        let rack = Rack()
+        var command = WireCommand()
+        command.writeImage = SampleImage(seed: 1).order(drive: false)
+        command.writeImage.bootMode = "uefi"
+        command.writeImage.raid = try await twoVolumes(on: rack)
+        command.writeImage.raid.volumes[0].members = 2
+        command.writeImage.raid.volumes[1].members = members
+        let ear = Ear()
+        let outcome = try await rack.writer(of: SampleImage(seed: 1))
+            .run(command, in: noContext, report: ear)
+        guard case .written(let written) = outcome else {
+            throw StepFailure("cannot test: another outcome", retryable: false)
+        }
+        let words = "runs with 2 of 3 members (found: /dev/sda3, /dev/sdb3)"
+        #expect(written.choice.contains { $0.contains(words) } == (members == 3))
+        #expect(ear.lines.contains { $0.contains(words) } == (members == 3))
+        #expect(!written.choice.contains { $0.contains("/dev/md0 is the volume") })
+    }
+
+    @Test func `an erase does not build a mirror anew of the disk that is left`() async throws {
+        let rack = Rack()
+        var command = WireCommand()
+        command.eraseMetadata.raid = smallMirror
+        command.eraseMetadata.raid.volumes[0].members = 3
+        let failure = await #expect(throws: StepFailure.self) {
+            try await EraseMetadata(raid: rack.work).run(command, in: noContext, report: Ear())
+        }
+        #expect(failure?.message.contains("was built of 3 disks and there are 2") == true)
+        #expect(failure?.message.contains("have the disks as they were") == true)
+        #expect(rack.arrays.state.withLock { $0.created.isEmpty })
+    }
 }

@@ -32,7 +32,12 @@ final class Rack: BlockDevices, DiskAccess {
         let disks = whole.keys.map { BlockDevice(path: $0, bytes: 1 << 30) }
         let running = arrays.running().map { device in
             var array = BlockDevice(path: device, bytes: UInt64(volume.geometry.bytes))
-            array.members = whole.keys.sorted()
+            // Partitions have one digit here.
+            let members = arrays.state.withLock { state in
+                state.assembled.last { $0.device == device }?.members
+                    ?? state.created.last { $0.device == device }?.members
+            }
+            array.members = members?.map { String($0.dropLast()) }.sorted() ?? whole.keys.sorted()
             return array
         }
         return disks + running
