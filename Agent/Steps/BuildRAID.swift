@@ -4,7 +4,7 @@ package import Protocol
 /// Makes software RAID on the machine's disks.
 ///
 /// It is not repeatable by itself: disks that hold partitions are refused unless the command says that they may
-/// be wiped.
+/// be wiped, and with them every disk that holds a member of any array.
 package struct BuildRAID: StepRunner {
     private let raid: RAIDWork
 

@@ -63,7 +63,7 @@ package struct RAIDWork: Sendable {
         }
     }
 
-    /// Stops all arrays and wipes every disk that holds a member of one, or all the disks that are `chosen`.
+    /// Stops all arrays and wipes every disk that holds a member of one, and the disks that are `chosen`.
     /// - Returns: the paths of the disks that were wiped.
     @discardableResult
     func takeAway(
@@ -224,7 +224,7 @@ package struct RAIDWork: Sendable {
 
     /// Builds what is wished on disks that hold nothing.
     ///
-    /// `deletes`: takes away first what the chosen disks hold.
+    /// `deletes`: wipes first the chosen disks and, as Ironic's ramdisk does, every other disk with a member of any array.
     /// - Throws: `StepFailure` that names disk or volume.
     func build(
         _ layout: WireRAIDLayout,

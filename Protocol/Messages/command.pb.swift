@@ -544,7 +544,9 @@ package nonisolated struct WireBuildRAID: Sendable {
   /// Clears the value of `layout`. Subsequent reads from it will return its default value.
   package mutating func clearLayout() {self._layout = nil}
 
-  /// Takes away what RAID and partitions the member disks hold. Otherwise the command fails where there are any.
+  /// Stops every array and wipes the metadata of every disk that holds a member of any, also of disks that the
+  /// layout does not name, and of the layout's disks. Otherwise the command fails where the latter hold partitions
+  /// or members.
   package var deleteExisting: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

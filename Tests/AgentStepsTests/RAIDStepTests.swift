@@ -174,6 +174,29 @@ struct `Building software RAID` {
         #expect(try disk.bytes(4096..<4100) != [0xfc, 0x4e, 0x2b, 0xa9])
     }
 
+    @Test(arguments: [false, true])
+    func `deleting what exists wipes members on other disks too`(deletes: Bool) async throws {
+        let rack = Rack(["sda", "sdb", "sdc", "sdd"])
+        for name in ["sdc", "sdd"] {
+            try rack.whole["/dev/\(name)"]?.put(
+                [0xfc, 0x4e, 0x2b, 0xa9],
+                at: name == "sdc" ? 4096 : 8192
+            )
+        }
+        var layout = smallMirror
+        layout.volumes[0].disks = ["/dev/sda", "/dev/sdb"].map { name in
+            var hints = WireRootDeviceHints()
+            hints.name = name
+            return hints
+        }
+        let built = try await build(rack, layout, deletes: deletes)
+        #expect(built.volumes.first?.disks == ["/dev/sda", "/dev/sdb"])
+        let member = try rack.whole["/dev/sdc"]?.bytes(4096..<4100)
+        #expect(member == (deletes ? [0, 0, 0, 0] : [0xfc, 0x4e, 0x2b, 0xa9]))
+        // What looks alike at another place is no member's mark.
+        #expect(try rack.whole["/dev/sdd"]?.bytes(8192..<8196) == [0xfc, 0x4e, 0x2b, 0xa9])
+    }
+
     /// Versions 1.1, 1.2, 1.0 and 0.90, the last also of a machine with the other byte order.
     @Test(arguments: [0, 4096, (1 << 30) - 8192, (1 << 30) - 65_536], [false, true])
     func `takes members of any version away`(place: Int64, isTurned: Bool) async throws {

@@ -234,6 +234,13 @@ extension JSONValue {
         #expect(!node.targetRAIDConfig.isEmpty)
     }
 
+    @Test func `says that deleting what exists reaches beyond the disks that are named`() {
+        for step in RAIDSteps.all where step.step != "delete_configuration" {
+            let argument = step.arguments.first { $0.name == "delete_existing" }
+            #expect(argument?.description.contains("also outside physical_disks") == true)
+        }
+    }
+
     @Test func `arguments choose the volumes`() async throws {
         let (bench, id) = try await bench()
         try await manageable(id, bench)

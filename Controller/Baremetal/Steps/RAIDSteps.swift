@@ -8,7 +8,7 @@ import Store
 enum RAIDSteps {
     private static let deletes = StepArgument(
         "delete_existing",
-        "Whether what the disks hold of RAID and partitions is taken away before."
+        "Whether the disks to be used, and every disk that holds a member of any array, also outside physical_disks, are wiped before."
     )
 
     static let all = [
