@@ -345,7 +345,7 @@ let package = Package(
         tests("StoreTests", ["Store", "Basics", "Protocol", grdb]),
         tests(
             "HTTPTests",
-            ["HTTP", "HostTools", "Basics", hummingbird, hummingbirdTesting, logging]
+            ["HTTP", "Harness", "HostTools", "Basics", hummingbird, hummingbirdTesting, logging]
         ),
         tests(
             "PowerTests",
@@ -381,8 +381,8 @@ let package = Package(
             "BaremetalTests",
             [
                 "Baremetal", "Agents", "Boot", "Power", "Images", "Identity", "Store", "HTTP",
-                "HostTools", "Basics", "Protocol", "Rights", "AgentSystem", grdb, hummingbird,
-                hummingbirdTesting,
+                "HostTools", "Basics", "Protocol", "Rights", "AgentSystem", "Harness", grdb,
+                hummingbird, hummingbirdTesting,
             ]
         ),
         tests(
@@ -396,8 +396,8 @@ let package = Package(
             "TelemetryTests",
             [
                 "Telemetry", "Baremetal", "Agents", "Identity", "Store", "HTTP", "Transport",
-                "Basics", "HostTools", logging, "Protocol", hummingbird, hummingbirdTesting,
-                protobuf,
+                "Basics", "HostTools", "Harness", logging, "Protocol", hummingbird,
+                hummingbirdTesting, protobuf,
             ]
         ),
         tests(

@@ -2,17 +2,6 @@ import AgentSystem
 import Basics
 import Protocol
 
-/// Keeps what starts an image on every member disk of the software RAID that takes it.
-protocol MemberLoader: Sendable {
-    /// Checks member disks and image, and takes from the disks what would start a half written image.
-    /// - Throws: `StepFailure` when a disk has no room or the image nothing to start; nothing is changed then.
-    func prepare(_ layout: ImageLayout) async throws
-
-    /// Makes each member disk start the image that was written.
-    /// - Throws: `StepFailure`, `SystemFailure`.
-    func finish(_ layout: ImageLayout) async throws
-}
-
 /// Keeps the ramdisk's GRUB on every member disk, for machines with BIOS.
 ///
 /// ```
@@ -26,28 +15,13 @@ actor BIOSMirror: MemberLoader {
     private static let fileSystemsMax = 8
 
     private nonisolated let executor: any SerialExecutor
-    private let seams: WriteImage.Seams
-    private let raid: RAIDWork
-    private let image: String
-    private let volume: BlockDevice
-    private let report: any StepReporter
+    private let task: MemberTask
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(
-        executor: any SerialExecutor,
-        seams: WriteImage.Seams,
-        raid: RAIDWork,
-        image: String,
-        volume: BlockDevice,
-        report: any StepReporter
-    ) {
+    init(executor: any SerialExecutor, _ task: MemberTask) {
         self.executor = executor
-        self.seams = seams
-        self.raid = raid
-        self.image = image
-        self.volume = volume
-        self.report = report
+        self.task = task
     }
 
     func prepare(_ layout: ImageLayout) throws {
@@ -55,7 +29,7 @@ actor BIOSMirror: MemberLoader {
         do throws(NoBIOSLoader) {
             for disk in disks { _ = try BIOSLoader.place(on: disk) }
         } catch {
-            throw failure(
+            throw task.failure(
                 "\(error); build the RAID anew while the node's capability boot_mode is bios"
             )
         }
@@ -66,22 +40,24 @@ actor BIOSMirror: MemberLoader {
     }
 
     func finish(_ layout: ImageLayout) async throws {
-        report.progress(StepProgress(phase: "boot-loader", text: "GRUB on every member disk"))
+        task.report.progress(StepProgress(phase: "boot-loader", text: "GRUB on every member disk"))
         let menu = try await findMenu(layout)
         do {
-            try seams.loader.install(menu, on: try members())
+            try task.seams.loader.install(menu, on: try members())
         } catch let error as NoBIOSLoader {
-            throw failure("\(error)")
+            throw task.failure("\(error)")
         }
-        report.log([
-            "GRUB on \(volume.members.joined(separator: ", ")) starts \(menu.folder)/grub.cfg of file system \(menu.fileSystem)"
+        task.report.log([
+            "GRUB on \(task.volume.members.joined(separator: ", ")) starts \(menu.folder)/grub.cfg of file system \(menu.fileSystem)"
         ])
     }
 
     /// The whole disks; arrays on their partitions keep everybody else from claiming them.
     private func members() throws(SystemFailure) -> [any Disk] {
         var disks: [any Disk] = []
-        for path in volume.members { disks.append(try seams.disks.open(path, exclusive: false)) }
+        for path in task.volume.members {
+            disks.append(try task.seams.disks.open(path, exclusive: false))
+        }
         return disks
     }
 
@@ -91,10 +67,10 @@ actor BIOSMirror: MemberLoader {
         for (place, fileSystem) in try fileSystems(layout) {
             try Task.checkCancellation()
             do {
-                try await raid.awaitPartition(place)
-                guard let menu = try seams.fileSystems.menu(on: place) else { continue }
+                try await task.raid.awaitPartition(place)
+                guard let menu = try task.seams.fileSystems.menu(on: place) else { continue }
                 guard !menu.needsEntries else {
-                    throw failure(
+                    throw task.failure(
                         "\(menu.folder)/grub.cfg of \(place.path) uses blscfg, which GRUB has on Fedora and its kin only; set GRUB_ENABLE_BLSCFG=false there and make the menu anew"
                     )
                 }
@@ -103,8 +79,8 @@ actor BIOSMirror: MemberLoader {
                 problems.append("\(error)")
             }
         }
-        report.log(problems)
-        throw failure(
+        task.report.log(problems)
+        throw task.failure(
             "none of its file systems has a grub.cfg in \(MenuFile.folders.joined(separator: " or ")); use an image with GRUB's menu on its root partition"
         )
     }
@@ -121,7 +97,7 @@ actor BIOSMirror: MemberLoader {
             parts =
                 table?.partitions.map { ($0.number, table?.range(of: $0.partition) ?? 0..<0) } ?? []
         }
-        let disk = try seams.disks.open(volume.path, exclusive: false)
+        let disk = try task.seams.disks.open(task.volume.path, exclusive: false)
         var found: [(PartitionPlace, FileSystemIdentity)] = []
         for (number, range) in parts
         where Int64(range.count) >= FileSystemIdentity.headBytes
@@ -132,16 +108,9 @@ actor BIOSMirror: MemberLoader {
             )
             guard let identity = FileSystemIdentity(head: head) else { continue }
             found.append(
-                (PartitionPlace(disk: volume.path, number: number, range: range), identity)
+                (PartitionPlace(disk: task.volume.path, number: number, range: range), identity)
             )
         }
         return found
-    }
-
-    private func failure(_ reason: String) -> StepFailure {
-        StepFailure(
-            "cannot make \(volume.path) start image \(image): \(reason)",
-            retryable: false
-        )
     }
 }

@@ -20,28 +20,13 @@ actor LoaderMirror: MemberLoader {
     private static let edgeBytes: Int64 = 1 << 20
 
     private nonisolated let executor: any SerialExecutor
-    private let seams: WriteImage.Seams
-    private let raid: RAIDWork
-    private let image: String
-    private let volume: BlockDevice
-    private let report: any StepReporter
+    private let task: MemberTask
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(
-        executor: any SerialExecutor,
-        seams: WriteImage.Seams,
-        raid: RAIDWork,
-        image: String,
-        volume: BlockDevice,
-        report: any StepReporter
-    ) {
+    init(executor: any SerialExecutor, _ task: MemberTask) {
         self.executor = executor
-        self.seams = seams
-        self.raid = raid
-        self.image = image
-        self.volume = volume
-        self.report = report
+        self.task = task
     }
 
     /// The EFI system partition of one member disk.
@@ -54,7 +39,7 @@ actor LoaderMirror: MemberLoader {
         let holders = try holders()
         guard layout.efiSystem != nil else {
             throw StepFailure(
-                "cannot write image \(image) to \(volume.path): the image has no EFI system partition, from which a machine starts software RAID; use another image",
+                "cannot write image \(task.image) to \(task.volume.path): the image has no EFI system partition, from which a machine starts software RAID; use another image",
                 retryable: false
             )
         }
@@ -69,14 +54,14 @@ actor LoaderMirror: MemberLoader {
     /// The member disks' EFI system partitions.
     /// - Throws: `StepFailure` when a disk has none.
     private func holders() throws -> [Holder] {
-        try volume.members.map { path in
-            let disk = try seams.disks.open(path, exclusive: false)
+        try task.volume.members.map { path in
+            let disk = try task.seams.disks.open(path, exclusive: false)
             guard let table = disk.partitionTable()?.gpt,
                 let (number, partition) = table.partitions.first(where: {
                     $0.partition.type == .efiSystem && $0.partition.name == RAIDPlan.efiName
                 })
             else {
-                throw failure(
+                throw task.failure(
                     "its member disk \(path) has no EFI system partition; build the RAID anew while the node's capability boot_mode is uefi"
                 )
             }
@@ -92,7 +77,7 @@ actor LoaderMirror: MemberLoader {
     /// Empties the partitions, so that nothing starts from a half written disk.
     private func invalidate(_ holders: [Holder]) throws {
         for holder in holders {
-            let part = try seams.disks.open(holder.place.path, exclusive: true)
+            let part = try task.seams.disks.open(holder.place.path, exclusive: true)
             try part.clear(0..<min(Self.edgeBytes, part.geometry.bytes), by: .zero)
             try part.flush()
         }
@@ -100,38 +85,40 @@ actor LoaderMirror: MemberLoader {
 
     /// Copies the image's EFI system partition to all member disks and makes the firmware look at each.
     ///
-    /// `range`: where it lies in the volume.
+    /// `range`: where it lies in the task.volume.
     private func fill(_ holders: [Holder], from range: Range<Int64>) async throws {
-        report.progress(StepProgress(phase: "boot-loader", text: "copying it to every member disk"))
+        task.report.progress(
+            StepProgress(phase: "boot-loader", text: "copying it to every member disk")
+        )
         let order = ArrayOrder(
             device: Self.device,
             name: "esp",
             level: .mirror,
-            id: ArrayID(bytes: seams.random.bytes(16)),
+            id: ArrayID(bytes: task.seams.random.bytes(16)),
             members: holders.map(\.place.path),
             superblocksAtEnd: true
         )
-        for holder in holders { try await raid.awaitPartition(holder.place) }
+        for holder in holders { try await task.raid.awaitPartition(holder.place) }
         if holders.count > 1 {
             do {
-                try await raid.arrays.create(order)
+                try await task.raid.arrays.create(order)
             } catch let fault as Fault {
-                throw failure(fault.message)
+                throw task.failure(fault.message)
             }
         }
-        let source = try seams.disks.open(volume.path, exclusive: true)
-        let target = try seams.disks.open(
+        let source = try task.seams.disks.open(task.volume.path, exclusive: true)
+        let target = try task.seams.disks.open(
             holders.count > 1 ? Self.device : holders[0].place.path,
             exclusive: true
         )
         guard Int64(range.count) <= target.geometry.bytes else {
-            throw failure(
+            throw task.failure(
                 "its EFI system partition has \(ByteCount(Int64(range.count))), the one on each member disk \(ByteCount(target.geometry.bytes)); make that of the image smaller"
             )
         }
         try copy(range, of: source, to: target)
         for holder in holders {
-            let part = try seams.disks.open(holder.place.path, exclusive: false)
+            let part = try task.seams.disks.open(holder.place.path, exclusive: false)
             try compare(range, of: source, with: part)
         }
         try source.clear(
@@ -166,7 +153,7 @@ actor LoaderMirror: MemberLoader {
             guard let left = one.bytes.baseAddress, let right = two.bytes.baseAddress,
                 memcmp(left, right, count) == 0
             else {
-                throw failure(
+                throw task.failure(
                     "what was written to \(part.geometry.path) at byte \(offset) reads back differently; replace the disk"
                 )
             }
@@ -181,23 +168,16 @@ actor LoaderMirror: MemberLoader {
         // Each becomes the first; the first disk's is so in the end.
         for (index, holder) in holders.enumerated().reversed() {
             do {
-                let entry = try seams.firmware.bootFirst(
+                let entry = try task.seams.firmware.bootFirst(
                     number: holder.place.number,
                     partition: holder.partition,
                     copy: index + 1
                 )
-                report.log(["\(entry) starts the image from \(holder.place.disk)"])
+                task.report.log(["\(entry) starts the image from \(holder.place.disk)"])
             } catch {
                 // Firmware then finds the loader by itself at its standard place.
-                report.log(["\(error): the firmware keeps its own boot order"])
+                task.report.log(["\(error): the firmware keeps its own boot order"])
             }
         }
-    }
-
-    private func failure(_ reason: String) -> StepFailure {
-        StepFailure(
-            "cannot make \(volume.path) start image \(image): \(reason)",
-            retryable: false
-        )
     }
 }

@@ -116,25 +116,16 @@ package struct WriteImage: StepRunner {
     ) throws(StepFailure) -> (any MemberLoader)? {
         guard !device.members.isEmpty else { return nil }
         let executor = seams.executor("boot-loader")
+        let task = MemberTask(
+            seams: seams,
+            raid: raid,
+            image: order.image,
+            volume: device,
+            report: report
+        )
         switch order.bootMode {
-        case "uefi":
-            return LoaderMirror(
-                executor: executor,
-                seams: seams,
-                raid: raid,
-                image: order.image,
-                volume: device,
-                report: report
-            )
-        case "bios":
-            return BIOSMirror(
-                executor: executor,
-                seams: seams,
-                raid: raid,
-                image: order.image,
-                volume: device,
-                report: report
-            )
+        case "uefi": return LoaderMirror(executor: executor, task)
+        case "bios": return BIOSMirror(executor: executor, task)
         default:
             throw StepFailure(
                 "cannot write image \(order.image) to \(device.path): it is software RAID, and how the machine starts is not known; set the node's capability boot_mode to uefi or bios",

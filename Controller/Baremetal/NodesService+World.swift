@@ -247,41 +247,28 @@ extension WireWrittenImage {
     /// What was done, in one line for people.
     fileprivate var summary: String {
         func size(_ bytes: UInt64) -> String { ByteCount(Int64(clamping: bytes)).description }
-        let span = seconds.isFinite ? min(max(seconds, 0), 1e6).rounded() : 0
         return "wrote \(size(writtenBytes)) and kept \(size(keptBytes)) that stood there already, "
-            + "in \(Int(span)) s; read back \(size(readBackBytes))"
+            + "in \(shownSeconds(seconds)) s; read back \(size(readBackBytes))"
     }
+}
+
+/// Whole seconds for people; a machine may say anything.
+func shownSeconds(_ seconds: Double) -> Int {
+    seconds.isFinite ? Int(min(max(seconds, 0), 1e6).rounded()) : 0
 }
 
 extension WireCommandResult.OneOf_Outcome {
     /// Whether a command for this work can end so: an erase that is not proven is none.
     fileprivate func fits(_ work: StepWork) -> Bool {
-        switch work {
-        case .agent(.eraseMetadata), .agent(.eraseDisks), .agent(.eraseExpress):
-            switch self {
-            case .erased, .failure: true
-            default: false
-            }
-        case .agent(.buildRAID), .agent(.deleteRAID):
-            switch self {
-            case .builtRaid, .failure: true
-            default: false
-            }
-        case .agent(.burnInMemory):
-            switch self {
-            case .burnedIn, .failure: true
-            default: false
-            }
-        case .agent(.writeImage):
-            switch self {
-            case .written, .failure, .restarting: true
-            default: false
-            }
-        case .power, .hold, .wait, .driver, .chooseDisk, .bootInstance:
-            switch self {
-            case .erased, .builtRaid, .burnedIn, .written: false
-            default: true
-            }
+        switch (work, self) {
+        case (_, .failure): true
+        case (.agent(.eraseMetadata), .erased), (.agent(.eraseDisks), .erased),
+            (.agent(.eraseExpress), .erased), (.agent(.buildRAID), .builtRaid),
+            (.agent(.deleteRAID), .builtRaid), (.agent(.burnInMemory), .burnedIn),
+            (.agent(.writeImage), .written), (.agent(.writeImage), .restarting):
+            true
+        case (.agent, _), (_, .erased), (_, .builtRaid), (_, .burnedIn), (_, .written): false
+        default: true
         }
     }
 }

@@ -124,12 +124,14 @@ package final class Surface {
     package func makeRouter() -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: [.autoGenerateHeadEndpoints])
         let paths = RoutePaths(routes)
+        let auditor = Auditor(paths: paths, time: time)
         router.add(
             middleware: SurfaceMiddleware(
                 dialects: sortedDialects,
                 paths: paths,
                 gate: gate,
                 audit: audit,
+                auditor: auditor,
                 logger: logger,
                 time: time,
                 random: random
@@ -137,7 +139,6 @@ package final class Surface {
         )
         let text = makeDocument()?.canonicalBytes ?? []
         let (gate, audit) = (gate, audit)
-        let auditor = Auditor(paths: paths, time: time)
         for route in routes {
             let isDocument = route.path == document?.path
             router.on(RouterPath(route.path), method: route.method) { request, context in

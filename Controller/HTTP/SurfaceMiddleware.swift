@@ -90,6 +90,7 @@ struct SurfaceMiddleware: RouterMiddleware {
     let paths: RoutePaths
     let gate: Gate
     let audit: (any AuditTrail)?
+    let auditor: Auditor
     let logger: Logger
     let time: any TimeSource
     let random: any RandomSource
@@ -136,7 +137,6 @@ struct SurfaceMiddleware: RouterMiddleware {
             ]
         )
         if let audit, Auditor.isAudited(request.method, response.status) {
-            let auditor = Auditor(paths: paths, time: time)
             var record = auditor.record(of: request, status: response.status.code, context)
             record.sequence = context.who.recordedAt
             await audit.keep(record)

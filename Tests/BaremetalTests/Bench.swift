@@ -121,3 +121,37 @@ struct Bench {
         }
     }
 }
+
+extension Bench {
+    /// A node `c0` whose BMC is a double at a port of this host, behind the real driver, which the caller shuts down.
+    func redfishNode(
+        at port: UInt16,
+        pause: Duration
+    ) async throws -> (service: NodesService, node: Node, driver: RedfishPower) {
+        var settings = RedfishSettings()
+        settings.pause = pause
+        let driver = RedfishPower(settings: settings, time: SystemTime())
+        let service = NodesService(
+            database: database,
+            sealer: Sealer(key: Secret(bytes: [UInt8](repeating: 5, count: 32))),
+            images: SimulatedImages(),
+            drivers: [.redfish(driver)],
+            queue: NodeQueue(),
+            settings: self.service.settings,
+            time: world.time,
+            random: SeededRandom(seed: 7),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+        let node = try await service.create(id: nil, driver: "redfish", by: nil) {
+            $0.name = "c0"
+            $0.driverInfo = DriverInfo(
+                fields: [
+                    "redfish_address": .string("http://127.0.0.1:\(port)"),
+                    "redfish_username": .string(RedfishDouble.user),
+                ],
+                secrets: ["redfish_password": Secret(RedfishDouble.password)]
+            )
+        }
+        return (service, node, driver)
+    }
+}

@@ -1,6 +1,6 @@
 import Basics
-import Glibc
 import HTTP
+import Harness
 import HostTools
 import Logging
 import Protocol
@@ -76,30 +76,10 @@ private actor MachineSide {
         let own = try RedfishDouble(recording)
         let bench = try Bench()
         try await own.serve { port in
-            var settings = RedfishSettings()
-            settings.pause = .milliseconds(20)
-            let driver = RedfishPower(settings: settings, time: SystemTime())
-            let service = NodesService(
-                database: bench.database,
-                sealer: Sealer(key: Secret(bytes: [UInt8](repeating: 5, count: 32))),
-                images: SimulatedImages(),
-                drivers: [.redfish(driver)],
-                queue: NodeQueue(),
-                settings: bench.service.settings,
-                time: bench.world.time,
-                random: SeededRandom(seed: 7),
-                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let (service, node, driver) = try await bench.redfishNode(
+                at: port,
+                pause: .milliseconds(20)
             )
-            let node = try await service.create(id: nil, driver: "redfish", by: nil) {
-                $0.name = "c0"
-                $0.driverInfo = DriverInfo(
-                    fields: [
-                        "redfish_address": .string("http://127.0.0.1:\(port)"),
-                        "redfish_username": .string(RedfishDouble.user),
-                    ],
-                    secrets: ["redfish_password": Secret(RedfishDouble.password)]
-                )
-            }
             let site = Site(
                 service: service,
                 bench: bench,
@@ -274,7 +254,9 @@ private actor MachineSide {
     @Test func `a host interface may have any certificate, and nothing else of the agent's may`()
         async throws
     {
-        try await Self.withCertificate { files, pem in
+        try await TestCertificate.with(name: "elsewhere") { made in
+            let files = TLSFiles(certificatePath: made.path, keyPath: made.keyPath)
+            let pem = try #require(readText(made.path))
             let surface = Surface(
                 authenticator: nil,
                 logger: Logger(label: "test"),
@@ -303,37 +285,5 @@ private actor MachineSide {
                 group.cancelAll()
             }
         }
-    }
-
-    private static func withCertificate(
-        _ body: @escaping @Sendable (TLSFiles, String) async throws -> Void
-    ) async throws {
-        var template = Array("/tmp/rdo-tls-XXXXXX".utf8CString)
-        let directory = String(cString: try #require(mkdtemp(&template)))
-        defer {
-            for name in ["key.pem", "cert.pem"] { unlink("\(directory)/\(name)") }
-            rmdir(directory)
-        }
-        let files = TLSFiles(
-            certificatePath: "\(directory)/cert.pem",
-            keyPath: "\(directory)/key.pem"
-        )
-        _ = try await Tool.require(
-            "openssl",
-            [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                "-subj", "/CN=elsewhere", "-days", "1", "-keyout", files.keyPath, "-out",
-                files.certificatePath,
-            ],
-            budget: .seconds(30),
-            time: SystemTime()
-        )
-        let pem = try await Tool.require(
-            "openssl",
-            ["x509", "-in", files.certificatePath],
-            budget: .seconds(30),
-            time: SystemTime()
-        )
-        try await body(files, pem.output)
     }
 }

@@ -1,8 +1,6 @@
 import Basics
 import HTTP
-import Logging
 import Protocol
-import Store
 import Synchronization
 import Testing
 import Transport
@@ -25,30 +23,10 @@ import Transport
         let (own, other) = (try RedfishDouble("log"), try RedfishDouble("log"))
         let bench = try Bench()
         try await own.serve { port in
-            var settings = RedfishSettings()
-            settings.pause = .milliseconds(50)
-            let driver = RedfishPower(settings: settings, time: SystemTime())
-            let service = NodesService(
-                database: bench.database,
-                sealer: Sealer(key: Secret(bytes: [UInt8](repeating: 5, count: 32))),
-                images: SimulatedImages(),
-                drivers: [.redfish(driver)],
-                queue: NodeQueue(),
-                settings: bench.service.settings,
-                time: bench.world.time,
-                random: SeededRandom(seed: 7),
-                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let (service, node, driver) = try await bench.redfishNode(
+                at: port,
+                pause: .milliseconds(50)
             )
-            let node = try await service.create(id: nil, driver: "redfish", by: nil) {
-                $0.name = "c0"
-                $0.driverInfo = DriverInfo(
-                    fields: [
-                        "redfish_address": .string("http://127.0.0.1:\(port)"),
-                        "redfish_username": .string(RedfishDouble.user),
-                    ],
-                    secrets: ["redfish_password": Secret(RedfishDouble.password)]
-                )
-            }
             try await body(service, node.id, own, other)
             await driver.shutDown()
         }

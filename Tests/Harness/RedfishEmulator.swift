@@ -113,15 +113,11 @@ package final class RedfishEmulator {
     }
 
     private func makeCertificate() async throws {
-        try await Tool.require(
-            "openssl",
-            [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                "-days", "2", "-keyout", folder.path + "/emulator.key", "-out", certificate,
-                "-subj", "/CN=bmc", "-addext", "subjectAltName=IP:127.0.0.1",
-            ],
-            budget: .seconds(30),
-            time: SystemTime()
+        _ = try await TestCertificate(
+            at: certificate,
+            key: folder.path + "/emulator.key",
+            name: "bmc",
+            alternatives: ["IP:127.0.0.1"]
         )
     }
 }

@@ -177,18 +177,11 @@ package final class RunningController {
     }
 
     private func makeCertificate() async throws {
-        try await Tool.require(
-            "openssl",
-            [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                "-days", "2",
-                "-keyout", folder.path + "/server.key", "-out", authority, "-subj", "/CN=localhost",
-                "-addext",
-                "subjectAltName=DNS:localhost,"
-                    + (["127.0.0.1"] + addresses).map { "IP:\($0)" }.joined(separator: ","),
-            ],
-            budget: .seconds(30),
-            time: SystemTime()
+        _ = try await TestCertificate(
+            at: authority,
+            key: folder.path + "/server.key",
+            name: "localhost",
+            alternatives: ["DNS:localhost"] + (["127.0.0.1"] + addresses).map { "IP:\($0)" }
         )
     }
 

@@ -1,8 +1,7 @@
 import Basics
-import Glibc
 import HTTP
 import HTTPTypes
-import HostTools
+import Harness
 import Hummingbird
 import Logging
 import Protocol
@@ -122,22 +121,16 @@ private func serving(
     _ inbox: Inbox,
     _ body: @escaping @Sendable (Int, String) async throws -> Void
 ) async throws {
-    var template = Array("/tmp/rdo-hook-XXXXXX".utf8CString)
-    let directory = String(cString: try #require(mkdtemp(&template)))
-    defer {
-        for name in ["key.pem", "cert.pem"] { unlink("\(directory)/\(name)") }
-        rmdir(directory)
+    try await TestCertificate.with(name: "localhost", alternatives: ["DNS:localhost"]) { made in
+        try await serving(inbox, made, body)
     }
-    _ = try await Tool.require(
-        "openssl",
-        [
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1",
-            "-keyout", "\(directory)/key.pem", "-out", "\(directory)/cert.pem",
-        ],
-        budget: .seconds(30),
-        time: SystemTime()
-    )
+}
+
+private func serving(
+    _ inbox: Inbox,
+    _ certificate: TestCertificate,
+    _ body: @escaping @Sendable (Int, String) async throws -> Void
+) async throws {
     let router = Router(context: APIContext.self)
     router.post("/**") { request, context in
         let bytes = try await request.bytes(context)
@@ -158,16 +151,12 @@ private func serving(
     )
     let server = HTTPServer(
         endpoints: [.address(host: "127.0.0.1", port: 0)],
-        tls: TLSFiles(
-            certificatePath: "\(directory)/cert.pem",
-            keyPath: "\(directory)/key.pem"
-        ),
+        tls: TLSFiles(certificatePath: certificate.path, keyPath: certificate.keyPath),
         router: router,
         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
         time: SystemTime(),
         onListening: { continuation.yield($0) }
     )
-    let authority = "\(directory)/cert.pem"
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
             defer { continuation.finish() }
@@ -175,7 +164,7 @@ private func serving(
         }
         var iterator = ports.makeAsyncIterator()
         guard let found = await iterator.next() else { return try await group.waitForAll() }
-        try await body(found[0], authority)
+        try await body(found[0], certificate.path)
         group.cancelAll()
     }
 }

@@ -62,7 +62,7 @@ struct CredentialRotation: Sendable {
             try $0.madePassword(of: account, sealer: sealer)
         }
         // Only who knows what was there before, or what is there now, gets to the BMC by what the controller made.
-        let mayUse = if let made { try await owns(node, made, account) } else { false }
+        let mayUse = if let made { try await owns(node, made, bmc) } else { false }
         if let made, mayUse, made.phase != .refused, let state = try await tries(made.after, bmc) {
             try await promote(made, bmc)
             return state
@@ -96,27 +96,26 @@ struct CredentialRotation: Sendable {
     private func owns(
         _ node: Node,
         _ made: MadePassword,
-        _ account: String
+        _ bmc: BMC
     ) async throws -> Bool {
-        guard node.driverInfo.secrets[passwordKey(node)] == made.before else { return false }
-        return try await others(of: node, account).allSatisfy {
-            $0.owner == node.owner || $0.driverInfo.secrets[passwordKey($0)] != made.after
-        }
-    }
-
-    /// The other nodes of the same BMC and user.
-    private func others(of node: Node, _ account: String) async throws -> [Node] {
+        guard bmc.password == made.before else { return false }
         let (drivers, sealer) = (service.drivers, service.sealer)
         return try await service.database.read { transaction in
-            try transaction.nodes(naming: driver.bmc(of: node).host, sealer: sealer).filter {
-                // A node whose address is of no use has no such BMC.
-                $0.id != node.id && (try? drivers[$0.driver]?.bmc(of: $0))?.account == account
+            try transaction.nodes(of: bmc, drivers, sealer: sealer).allSatisfy {
+                $0.id == node.id || $0.owner == node.owner
+                    || $0.driverInfo.secrets[bmc.passwordKey] != made.after
             }
         }
     }
 
-    private func passwordKey(_ node: Node) -> String {
-        node.driver == "redfish" ? "redfish_password" : "ipmi_password"
+    /// Another node of the same BMC and user that is worked on.
+    private func busyTwin(of node: Node, _ bmc: BMC) async throws -> Node? {
+        let (drivers, sealer) = (service.drivers, service.sealer)
+        return try await service.database.read { transaction in
+            try transaction.nodes(of: bmc, drivers, sealer: sealer).first {
+                $0.id != node.id && $0.wait != nil && $0.state.name != .verifying
+            }
+        }
     }
 
     /// Whether a password logs in; `nil` when the BMC refuses it.
@@ -146,10 +145,7 @@ struct CredentialRotation: Sendable {
         of node: Node,
         _ state: PowerState
     ) async throws -> PowerState {
-        let busy = try await others(of: node, bmc.account).first {
-            $0.wait != nil && $0.state.name != .verifying
-        }
-        if let busy {
+        if let busy = try await busyTwin(of: node, bmc) {
             try await service.tell(
                 "the password of its BMC stays as it is: node \(busy.label) of the same BMC is \(busy.state.ironicName); verify this node again when that is over",
                 of: node.id
@@ -196,17 +192,12 @@ struct CredentialRotation: Sendable {
     /// Gives the new password to every node that has this BMC, this user and the old one.
     private func promote(_ made: MadePassword, _ bmc: BMC) async throws {
         let now = service.time.now
-        let account = bmc.account
-        let key = bmc.redfish == nil ? "ipmi_password" : "redfish_password"
         let (drivers, sealer) = (service.drivers, service.sealer)
         try await service.database.write { transaction in
-            for node in try transaction.nodes(naming: bmc.host, sealer: sealer) {
-                guard node.driverInfo.secrets[key] == made.before,
-                    // A node whose address is of no use has no such BMC.
-                    let other = try? drivers[node.driver]?.bmc(of: node), other.account == account
-                else { continue }
+            for node in try transaction.nodes(of: bmc, drivers, sealer: sealer)
+            where node.driverInfo.secrets[bmc.passwordKey] == made.before {
                 var changed = node
-                changed.driverInfo.secrets[key] = made.after
+                changed.driverInfo.secrets[bmc.passwordKey] = made.after
                 changed.updatedAt = now
                 try transaction.save(
                     changed,
@@ -218,7 +209,7 @@ struct CredentialRotation: Sendable {
             }
             var made = made
             made.phase = .holds
-            try transaction.save(made, of: account, at: now, sealer: sealer)
+            try transaction.save(made, of: bmc.account, at: now, sealer: sealer)
         }
     }
 }

@@ -44,10 +44,21 @@ extension BMC {
         let kind = redfish == nil ? "ipmi" : "redfish"
         return [kind, host.lowercased(), "\(port)", user].map { "\($0.utf8.count):\($0)" }.joined()
     }
+
+    /// The secret of `driver_info` that holds its password.
+    var passwordKey: String { redfish == nil ? "ipmi_password" : "redfish_password" }
 }
 
 extension Transaction {
     private static func context(_ account: String) -> String { "bmc_password/\(account)" }
+
+    /// Every node of a BMC and its user.
+    func nodes(of bmc: BMC, _ drivers: [String: NodeDriver], sealer: Sealer) throws -> [Node] {
+        try nodes(naming: bmc.host, sealer: sealer).filter {
+            // A node whose address is of no use has no such BMC.
+            (try? drivers[$0.driver]?.bmc(of: $0))?.account == bmc.account
+        }
+    }
 
     func madePassword(of account: String, sealer: Sealer) throws -> MadePassword? {
         let row = try Row.fetchOne(
@@ -95,18 +106,13 @@ extension NodesService {
         _ before: Node,
         _ transaction: Transaction
     ) throws {
-        guard node.driverInfo.secrets != before.driverInfo.secrets, node.driver == before.driver
+        guard node.driverInfo.secrets != before.driverInfo.secrets, node.driver == before.driver,
+            // Fields that make no sense are told where they are used.
+            let bmc = try? drivers[node.driver]?.bmc(of: node),
+            let old = try? drivers[before.driver]?.bmc(of: before), old.account == bmc.account,
+            let made = try transaction.madePassword(of: bmc.account, sealer: sealer),
+            made.phase == .holds, made.before == bmc.password, made.after == old.password
         else { return }
-        for key in ["ipmi_password", "redfish_password"] {
-            guard let old = before.driverInfo.secrets[key],
-                let new = node.driverInfo.secrets[key], new != old,
-                // Fields that make no sense are told where they are used.
-                let bmc = try? drivers[node.driver]?.bmc(of: node),
-                (try? drivers[before.driver]?.bmc(of: before))?.account == bmc.account,
-                let made = try transaction.madePassword(of: bmc.account, sealer: sealer),
-                made.phase == .holds, made.before == new, made.after == old
-            else { continue }
-            node.driverInfo.secrets[key] = old
-        }
+        node.driverInfo.secrets[bmc.passwordKey] = old.password
     }
 }

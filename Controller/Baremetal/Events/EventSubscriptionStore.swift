@@ -45,6 +45,14 @@ struct StoredSubscription: Sendable, Equatable {
 extension Transaction {
     private static func context(_ node: NodeID) -> String { "event_subscription/\(node)" }
 
+    /// Whether the time of a try has not come: what is later than the longest pause was planned before somebody set
+    /// the clock back.
+    private static func isEarly(_ column: String) -> String { "\(column) BETWEEN ? AND ?" }
+
+    private static func early(_ now: Timestamp) -> StatementArguments {
+        [now.nanoseconds + 1, (now + EventSubscriber.lookAtUnable).nanoseconds]
+    }
+
     /// Nodes whose subscription is due to be looked at, the oldest first.
     func nodesToSubscribe(at now: Timestamp, limit: Int) throws -> [NodeID] {
         try String.fetchAll(
@@ -53,12 +61,11 @@ extension Transaction {
                 SELECT node.id FROM node
                 LEFT JOIN eventSubscription AS own ON own.node = node.id AND own.isWanted
                 WHERE node.driver = 'redfish' AND node.provisionState NOT IN ('enroll', 'verifying')
-                    AND (own.serial IS NULL OR own.nextTry NOT BETWEEN ? AND ?
+                    AND (own.serial IS NULL OR NOT (\(Self.isEarly("own.nextTry")))
                         OR COALESCE(node.updatedAt, 0) > own.checkedAt)
                 ORDER BY COALESCE(own.nextTry, 0), node.serial LIMIT ?
                 """,
-            // A try later than that was planned before somebody set the clock back.
-            arguments: [now.nanoseconds + 1, (now + .seconds(86_400)).nanoseconds, limit]
+            arguments: Self.early(now) + [limit]
         ).map(NodeID.init(unchecked:))
     }
 
@@ -85,10 +92,10 @@ extension Transaction {
         try Row.fetchAll(
             sql,
             sql: """
-                SELECT * FROM eventSubscription WHERE NOT isWanted AND nextTry NOT BETWEEN ? AND ?
+                SELECT * FROM eventSubscription WHERE NOT isWanted AND NOT (\(Self.isEarly("nextTry")))
                 ORDER BY nextTry, serial LIMIT ?
                 """,
-            arguments: [now.nanoseconds + 1, (now + .seconds(86_400)).nanoseconds, limit]
+            arguments: Self.early(now) + [limit]
         ).map { try StoredSubscription(row: $0, sealer) }
     }
 

@@ -44,9 +44,6 @@ struct BurnIn: Sendable, Equatable {
 extension WireBurnedIn {
     /// What was tested, for people.
     var summary: String {
-        // A machine may say anything.
-        let span = seconds.isFinite ? Int(min(max(seconds, 0), 1e6).rounded()) : 0
-        return
-            "\(ByteCount(Int64(clamping: memoryBytes))) of memory were tested for \(span) s, \(loops) times as a whole, without an error"
+        "\(ByteCount(Int64(clamping: memoryBytes))) of memory were tested for \(shownSeconds(seconds)) s, \(loops) times as a whole, without an error"
     }
 }

@@ -16,13 +16,8 @@ extension RedfishPower: AssetTagControl {
     }
 
     package func shows(assetTag: String, of bmc: BMC) async throws -> Bool {
-        try await client.call(bmc, to: "read the asset tag") { [client] call in
-            for look in 1...Self.tagLooksMax {
-                if try Self.tag(try await call.findSystem().document) == assetTag { return true }
-                guard look < Self.tagLooksMax else { break }
-                try await client.time.sleep(for: client.settings.pause)
-            }
-            return false
+        try await client.call(bmc, to: "read the asset tag") { call in
+            try await self.comes(to: assetTag, call)
         }
     }
 
@@ -31,17 +26,25 @@ extension RedfishPower: AssetTagControl {
         where mayReplace: @escaping @Sendable (String) -> Bool,
         of bmc: BMC
     ) async throws -> Bool {
-        try await client.call(bmc, to: "change the asset tag") { [client] call in
+        try await client.call(bmc, to: "change the asset tag") { call in
             let document = try await call.findSystem().document
             guard mayReplace(try Self.tag(document)) else { return false }
             try await call.patch(document, ["AssetTag": .string(assetTag)])
-            for look in 1...Self.tagLooksMax {
-                if try Self.tag(try await call.findSystem().document) == assetTag { return true }
-                guard look < Self.tagLooksMax else { break }
-                try await client.time.sleep(for: client.settings.pause)
+            guard try await self.comes(to: assetTag, call) else {
+                throw RedfishTrouble.disobeyed("it took the asset tag, and does not show it")
             }
-            throw RedfishTrouble.disobeyed("it took the asset tag, and does not show it")
+            return true
         }
+    }
+
+    /// Whether the system shows the text within some looks.
+    private func comes(to assetTag: String, _ call: RedfishCall) async throws -> Bool {
+        for look in 1...Self.tagLooksMax {
+            if try Self.tag(try await call.findSystem().document) == assetTag { return true }
+            guard look < Self.tagLooksMax else { break }
+            try await client.time.sleep(for: client.settings.pause)
+        }
+        return false
     }
 
     private static func tag(_ system: RedfishDocument) throws -> String {
